@@ -1,0 +1,61 @@
+"""The engine interface: pictures go in without waiting, field maps come out when they are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Completed", "Engine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """One finished inference. The arrays belong to the receiver."""
+
+    #: The number that was given to `submit`.
+    ticket: int
+    #: (K + 1)×h×w, float32 or float16.
+    heatmaps_chw: NDArray[np.floating]
+    #: 2L×h×w, float32 or float16.
+    pafs_chw: NDArray[np.floating]
+    #: Time from the start of the inference to its end, in seconds.
+    elapsed_s: float
+
+
+class Engine(Protocol):
+    """Runs one network on one device. `submit` and `completed` are called from one thread."""
+
+    @property
+    def device(self) -> str:
+        """The device string that chose it, such as `cpu`."""
+
+    @property
+    def description(self) -> str:
+        """Engine, version, processor and precision in a few words, for people."""
+
+    @property
+    def capacity(self) -> int:
+        """How many pictures it works on at once; one more than these makes `submit` an error."""
+
+    def submit(self, ticket: int, image: NDArray[np.uint8]) -> None:
+        """Begin on a picture (uint8 H×W×3 BGR, H and W multiples of the stride, left unchanged until done).
+
+        Raises:
+            EngineError: no request is free, or the engine refused the picture.
+        """
+
+    def fileno(self) -> int:
+        """Give a file descriptor that is readable while `completed` has something to give."""
+
+    def completed(self) -> list[Completed]:
+        """Take what has been finished since the last call, in the order of finishing; never waits.
+
+        Raises:
+            EngineError: an inference failed.
+        """
+
+    def close(self) -> None:
+        """Wait for what is running and free the engine."""
