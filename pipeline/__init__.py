@@ -1,0 +1,1 @@
+"""The running pipeline: settings, sockets, dispatcher, lanes, replicas and their supervisor."""
