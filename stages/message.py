@@ -1,0 +1,137 @@
+"""The message, version 1: what is told of one ended frame, as plain objects and as a JSON line."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posestream.stages.items import Drop, Frame, Person, Poses
+
+__all__ = ["VERSION", "Message", "MessageWriter", "json_line"]
+
+#: Raised when the meaning of a key changes; new keys do not raise it.
+VERSION = 1
+
+#: Plain objects only (dict, list, str, int, float, bool, None), fit for JSON and msgpack alike.
+Message = dict[str, Any]
+
+#: x and y are told to 0.01 px, a keypoint's score to 4 decimals.
+_STEPS = np.array([100.0, 100.0, 10_000.0])
+#: Times are told to the microsecond, which is finer than any time base in use needs.
+_TIME_DECIMALS = 6
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False, check_circular=False)
+
+
+def json_line(message: Message) -> bytes:
+    """Encode a message as one line of compact JSON in UTF-8, the line feed included.
+
+    Raises:
+        ValueError: the message holds a number that JSON does not have (NaN or an infinity).
+    """
+    return (_ENCODER.encode(message) + "\n").encode()
+
+
+class MessageWriter:
+    """Makes the messages of one source in one run and numbers them from 0 without gaps."""
+
+    def __init__(self, run: str, source: str, model: str, layout: str) -> None:
+        self._run = run
+        self._source = source
+        self._model = model
+        self._layout = layout
+        self._next_n = 0
+
+    def __repr__(self) -> str:
+        return f"<MessageWriter {self._source} of run {self._run}, next n {self._next_n}>"
+
+    def poses(self, frame: Frame, poses: Poses, published_at: float) -> Message:
+        """Tell of a frame that ended as poses; `published_at` is in seconds since 1970."""
+        message = self._head("poses", frame)
+        message["published_at"] = round(published_at, _TIME_DECIMALS)
+        message["width"] = frame.width
+        message["height"] = frame.height
+        message["model"] = self._model
+        message["layout"] = self._layout
+        message["truncated"] = poses.truncated
+        message["people"] = _people(poses.people)
+        return message
+
+    def drop(self, frame: Frame, drop: Drop, published_at: float) -> Message:  # noqa: ARG002  # one shape for both
+        """Tell of a frame that ended without poses. Version 1 does not tell when a drop was published."""
+        message = self._head("drop", frame)
+        message["stage"] = str(drop.stage)
+        message["reason"] = str(drop.reason)
+        return message
+
+    def _head(self, kind: str, frame: Frame) -> Message:
+        """Begin a message with what both kinds have, and count it."""
+        pts_s = frame.pts_s
+        message: Message = {
+            "v": VERSION,
+            "type": kind,
+            "run": self._run,
+            "source": self._source,
+            "n": self._next_n,
+            "epoch": frame.epoch,
+            "seq": frame.key.seq,
+            "pts": None if pts_s is None else round(pts_s, _TIME_DECIMALS),
+        }
+        if frame.name is not None:
+            message["name"] = _utf8(frame.name)
+        message["captured_at"] = round(frame.captured_wall_s, _TIME_DECIMALS)
+        self._next_n += 1
+        return message
+
+
+def _people(people: tuple[Person, ...]) -> list[Message]:
+    """Turn people into plain objects, all keypoints in one vectorised pass."""
+    if not people:
+        return []
+    keypoints = np.array([person.keypoints for person in people], np.float64)
+    is_found: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(keypoints), axis=2)
+    steps = _in_steps(keypoints)
+    # + 0.0 makes a negative zero positive: "-0.0" is valid JSON, but nobody expects it.
+    rows = (steps / _STEPS + 0.0).tolist()
+    for person, keypoint in np.argwhere(~is_found).tolist():
+        rows[person][keypoint] = None
+    boxes = _boxes(steps[:, :, :2], is_found)
+    return [
+        {"id": None, "score": _score(person.score), "bbox": box, "keypoints": row}
+        for person, box, row in zip(people, boxes, rows, strict=True)
+    ]
+
+
+def _in_steps(keypoints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round N×K×3 keypoints to whole steps; scores are kept within 0…1, what is not finite is left as it is."""
+    steps: NDArray[np.float64] = np.rint(keypoints * _STEPS)
+    np.clip(steps[:, :, 2], 0.0, _STEPS[2], out=steps[:, :, 2])
+    return steps
+
+
+def _boxes(xy_steps: NDArray[np.float64], is_found: NDArray[np.bool_]) -> list[list[float] | None]:
+    """Give each person's tight box as x, y, width, height in pixels; None where no keypoint was found.
+
+    It is taken from the rounded keypoints, so that it holds just what is told.
+    """
+    mask = is_found[:, :, np.newaxis]
+    low = np.where(mask, xy_steps, np.inf).min(axis=1)
+    high = np.where(mask, xy_steps, -np.inf).max(axis=1)
+    has_any: NDArray[np.bool_] = np.logical_or.reduce(is_found, axis=1)
+    low[~has_any] = high[~has_any] = 0.0
+    boxes = (np.concatenate([low, high - low], axis=1) / _STEPS[0] + 0.0).tolist()
+    return [box if found else None for box, found in zip(boxes, has_any.tolist(), strict=True)]
+
+
+def _score(score: float) -> float:
+    """Round a person's score to 4 decimals within 0…1; one that is not a number counts as 0."""
+    # Written so that NaN, for which every comparison is false, becomes 0.
+    return round(min(float(score), 1.0), 4) if score > 0.0 else 0.0
+
+
+def _utf8(name: str) -> str:
+    """Make a file name that is not valid UTF-8 on disk fit for JSON and msgpack."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
