@@ -21,7 +21,7 @@ class Completed:
     heatmaps_chw: NDArray[np.floating]
     #: 2L×h×w, float32 or float16.
     pafs_chw: NDArray[np.floating]
-    #: Time from the start of the inference to its end, in seconds.
+    #: Time from `submit` to the end of the inference, in seconds; the wait for a free core is part of it.
     elapsed_s: float
 
 
@@ -38,7 +38,17 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many pictures it works on at once; one more than these makes `submit` an error."""
+        """How many pictures it works on at once; one more than these makes `submit` an error.
+
+        It may grow, once, when the first shape is compiled: read it again after `prepare` or the first `submit`.
+        """
+
+    def prepare(self, height: int, width: int) -> None:
+        """Compile for pictures of this size now, so that the first `submit` need not; waits; from any thread.
+
+        Raises:
+            EngineError: the engine refused the size.
+        """
 
     def submit(self, ticket: int, image: NDArray[np.uint8]) -> None:
         """Begin on a picture (uint8 H×W×3 BGR, H and W multiples of the stride, left unchanged until done).
@@ -48,13 +58,17 @@ class Engine(Protocol):
         """
 
     def fileno(self) -> int:
-        """Give a file descriptor that is readable while `completed` has something to give."""
+        """Give a file descriptor that is readable while `completed` has something to give.
+
+        Some engines cannot signal a failed inference, so call `completed` at every heartbeat too.
+        """
 
     def completed(self) -> list[Completed]:
         """Take what has been finished since the last call, in the order of finishing; never waits.
 
         Raises:
-            EngineError: an inference failed.
+            InferenceError: an inference failed; it names the ticket, whose request is free again. What was
+                finished comes first, so nothing is lost; the failure is raised by the call after.
         """
 
     def close(self) -> None:

@@ -1,0 +1,121 @@
+"""The networks that posestream knows: reads and checks registry.toml."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+from posestream.models.errors import ModelError
+from posestream.models.layout import LAYOUTS
+from posestream.models.spec import Access, FileSpec, InputSpec, NetworkSpec, OutputSpec, TensorLayout
+
+__all__ = ["find_network", "load_registry", "parse_registry"]
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+def load_registry() -> dict[str, NetworkSpec]:
+    """Read the registry that comes with posestream, by network name, in the order of preference.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    text = resources.files("posestream.models").joinpath("registry.toml").read_text("utf-8")
+    return parse_registry(text)
+
+
+def find_network(name: str, registry: Mapping[str, NetworkSpec]) -> NetworkSpec:
+    """Give the network of that name.
+
+    Raises:
+        ModelError: there is none; the text names the nearest one.
+    """
+    if name in registry:
+        return registry[name]
+    near = difflib.get_close_matches(name, registry, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(registry)}"
+    raise ModelError(f"unknown network {name!r}: {hint}")
+
+
+def parse_registry(text: str) -> dict[str, NetworkSpec]:
+    """Read a registry from TOML.
+
+    Raises:
+        ModelError: it is not TOML, or an entry is wrong; the text says which and how.
+    """
+    try:
+        entries = tomllib.loads(text).get("network", [])
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"the registry of networks is damaged: {error}") from error
+    registry: dict[str, NetworkSpec] = {}
+    for entry in entries:
+        name = str(entry.get("name"))
+        try:
+            spec = _network(entry)
+            _check(spec)
+            if spec.name in registry:
+                raise ValueError("appears twice")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the registry's network {name!r} is wrong: {error}") from error
+        registry[spec.name] = spec
+    return registry
+
+
+def _network(entry: dict[str, Any]) -> NetworkSpec:
+    """Build the record; a key that is missing or unknown becomes a TypeError or KeyError."""
+    nested = {
+        "access": Access(entry["access"]),
+        "files": tuple(FileSpec(**file) for file in entry["files"]),
+        "input": InputSpec(**_tensor(entry["input"])),
+        "heatmaps": OutputSpec(**_tensor(entry["heatmaps"])),
+        "pafs": OutputSpec(**_tensor(entry["pafs"])),
+        "devices": tuple(entry["devices"]),
+        "package_options": tuple(entry.get("package_options", ())),
+    }
+    return NetworkSpec(**{**entry, **nested})
+
+
+def _tensor(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "layout": TensorLayout(entry["layout"])}
+
+
+def _check(spec: NetworkSpec) -> None:
+    """Raise ValueError where the parts of an entry contradict each other."""
+    if not _NAME.fullmatch(spec.name):
+        raise ValueError("a name has lower-case letters, digits, '.', '_' and '-'")
+    if spec.layout_name not in LAYOUTS:
+        raise ValueError(f"unknown layout {spec.layout_name!r}; known are: {', '.join(LAYOUTS)}")
+    if not spec.files or not spec.devices:
+        raise ValueError("it needs files and devices")
+    for file in spec.files:
+        _check_file(spec, file)
+    _check_channels(spec)
+    if spec.stride < 1 or spec.input.multiple % spec.stride:
+        raise ValueError(f"input sizes of multiples of {spec.input.multiple} are no whole cells of {spec.stride}")
+    if (spec.access is Access.PACKAGE) != bool(spec.package):
+        raise ValueError("'package' goes with access = \"package\" and no other")
+
+
+def _check_file(spec: NetworkSpec, file: FileSpec) -> None:
+    if not _DIGEST.fullmatch(file.digest):
+        raise ValueError(f"{file.name}: {file.digest!r} is no sha256:, sha1: or md5: digest")
+    if "/" in file.name or "\\" in file.name:
+        raise ValueError(f"{file.name}: a file's name has no folder")
+    is_address = file.source.startswith(("https://", "http://"))
+    if not file.source or is_address == (spec.access is Access.PACKAGE):
+        raise ValueError(f"{file.name}: source {file.source!r} does not fit access {spec.access.value!r}")
+
+
+def _check_channels(spec: NetworkSpec) -> None:
+    expected = ((spec.heatmaps, spec.layout.heatmap_count), (spec.pafs, spec.layout.paf_count))
+    for output, count in expected:
+        if output.count != count or output.first < 0:
+            raise ValueError(f"{output.tensor}: layout {spec.layout_name} has {count} channels, not {output.count}")
+    first, second = sorted((spec.heatmaps, spec.pafs), key=lambda output: output.first)
+    if first.tensor == second.tensor and first.first + first.count > second.first:
+        raise ValueError(f"{first.tensor}: heatmaps and PAFs overlap")
