@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -92,38 +93,30 @@ def _people(people: tuple[Person, ...]) -> list[Message]:
     if not people:
         return []
     keypoints = np.array([person.keypoints for person in people], np.float64)
-    is_found: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(keypoints), axis=2)
-    steps = _in_steps(keypoints)
+    is_missing = ~np.isfinite(keypoints).all(axis=2)
+    steps = np.rint(keypoints * _STEPS)
+    np.clip(steps[:, :, 2], 0.0, _STEPS[2], out=steps[:, :, 2])
+    steps[is_missing] = np.nan
     # + 0.0 makes a negative zero positive: "-0.0" is valid JSON, but nobody expects it.
     rows = (steps / _STEPS + 0.0).tolist()
-    for person, keypoint in np.argwhere(~is_found).tolist():
+    for person, keypoint in np.argwhere(is_missing).tolist():
         rows[person][keypoint] = None
-    boxes = _boxes(steps[:, :, :2], is_found)
     return [
         {"id": None, "score": _score(person.score), "bbox": box, "keypoints": row}
-        for person, box, row in zip(people, boxes, rows, strict=True)
+        for person, box, row in zip(people, _boxes(steps[:, :, :2]), rows, strict=True)
     ]
 
 
-def _in_steps(keypoints: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round N×K×3 keypoints to whole steps; scores are kept within 0…1, what is not finite is left as it is."""
-    steps: NDArray[np.float64] = np.rint(keypoints * _STEPS)
-    np.clip(steps[:, :, 2], 0.0, _STEPS[2], out=steps[:, :, 2])
-    return steps
-
-
-def _boxes(xy_steps: NDArray[np.float64], is_found: NDArray[np.bool_]) -> list[list[float] | None]:
+def _boxes(xy_steps: NDArray[np.float64]) -> list[list[float] | None]:
     """Give each person's tight box as x, y, width, height in pixels; None where no keypoint was found.
 
-    It is taken from the rounded keypoints, so that it holds just what is told.
+    It is taken from the rounded keypoints (NaN where missing), so that it holds just what is told.
     """
-    mask = is_found[:, :, np.newaxis]
-    low = np.where(mask, xy_steps, np.inf).min(axis=1)
-    high = np.where(mask, xy_steps, -np.inf).max(axis=1)
-    has_any: NDArray[np.bool_] = np.logical_or.reduce(is_found, axis=1)
-    low[~has_any] = high[~has_any] = 0.0
+    # fmin and fmax pass over NaN, which np.min and np.max would give.
+    low = np.fmin.reduce(xy_steps, axis=1)
+    high = np.fmax.reduce(xy_steps, axis=1)
     boxes = (np.concatenate([low, high - low], axis=1) / _STEPS[0] + 0.0).tolist()
-    return [box if found else None for box, found in zip(boxes, has_any.tolist(), strict=True)]
+    return [None if math.isnan(box[0]) else box for box in boxes]
 
 
 def _score(score: float) -> float:
