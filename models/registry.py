@@ -116,6 +116,8 @@ def _check_channels(spec: NetworkSpec) -> None:
     for output, count in expected:
         if output.count != count or output.first < 0:
             raise ValueError(f"{output.tensor}: layout {spec.layout_name} has {count} channels, not {output.count}")
+    if spec.heatmaps.layout is not spec.pafs.layout:
+        raise ValueError("heatmaps and PAFs have different axes")
     first, second = sorted((spec.heatmaps, spec.pafs), key=lambda output: output.first)
     if first.tensor == second.tensor and first.first + first.count > second.first:
         raise ValueError(f"{first.tensor}: heatmaps and PAFs overlap")

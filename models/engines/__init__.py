@@ -1,1 +1,90 @@
 """Engines that run a network: one file each, chosen by the device string."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol, cast
+
+from posestream.models.engines.base import Completed, Engine
+from posestream.models.errors import EngineError, ModelError
+from posestream.models.spec import Access, NetworkSpec
+from posestream.models.weights import Weights
+
+__all__ = [
+    # choosing
+    "available_devices",
+    "device_family",
+    "open_engine",
+    # what an engine is
+    "Completed",
+    "Engine",
+]
+
+#: Device families and the module of each one's engine, which is imported only when it is asked for.
+_ENGINES = {
+    "cpu": "openvino",
+    "opencv-cpu": "opencv",
+    "opencv-cuda": "opencv",
+}
+
+
+class _EngineModule(Protocol):
+    """What an engine's module offers."""
+
+    def devices(self, family: str) -> tuple[str, ...]:
+        """Give the device strings of a family that there are on this machine."""
+
+    def open_engine(self, spec: NetworkSpec, weights: Weights, device: str, precision: str, requests: int) -> Engine:
+        """Open a network on one of them."""
+
+
+def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str = "auto", requests: int = 0) -> Engine:
+    """Open a network on a device.
+
+    Args:
+        spec: the network.
+        weights: its files.
+        device: a device string such as `cpu`, `opencv-cpu` or `opencv-cuda:0`.
+        precision: "auto", "f32" or "bf16".
+        requests: how many pictures at once; 0 leaves it to the engine.
+
+    Raises:
+        EngineError: the device is unknown or absent, cannot run this network or lacks the precision.
+        ModelError: the network's files must be imported first.
+    """
+    family = device_family(device)
+    if spec.access is Access.IMPORT:
+        raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file, and this version cannot import those yet")
+    if family not in spec.devices:
+        raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
+    module = _module(family)
+    if device not in module.devices(family):
+        raise EngineError(f"device {device} is not available here: there are {', '.join(available_devices())}")
+    return module.open_engine(spec, weights, device, precision, requests)
+
+
+def available_devices() -> tuple[str, ...]:
+    """Give the device strings that there are on this machine, the best first."""
+    found: list[str] = []
+    for family in _ENGINES:
+        try:
+            found += _module(family).devices(family)
+        except EngineError:
+            continue  # its library is not installed
+    return tuple(found)
+
+
+def device_family(device: str) -> str:
+    """Give the family of a device string: `opencv-cuda` of `opencv-cuda:0`.
+
+    Raises:
+        EngineError: there is no such family; the text says which devices there are.
+    """
+    family = device.partition(":")[0]
+    if family not in _ENGINES:
+        raise EngineError(f"unknown device {device!r}: there are {', '.join(available_devices())}")
+    return family
+
+
+def _module(family: str) -> _EngineModule:
+    return cast(_EngineModule, importlib.import_module(f"posestream.models.engines.{_ENGINES[family]}"))
