@@ -5,6 +5,14 @@ class ModelError(Exception):
     """A network is unknown, missing, damaged or not allowed."""
 
 
+class FetchError(ModelError):
+    """A file cannot be had from where it is kept; `reason` says why without telling what to do."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason}: {advice}")
+        self.reason = reason
+
+
 class EngineError(Exception):
     """An engine or device is missing, or cannot run this network."""
 

@@ -40,7 +40,8 @@ def load_openvino() -> Any:
 
 def brief(error: BaseException) -> str:
     """Give what an error says in one line, without the lines that only name places in somebody's source code."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    text = str(getattr(error, "err", "") or error)  # OpenCV keeps the telling part in `err`
+    lines = [line.strip() for line in text.splitlines()]
     telling = [line for line in lines if line and not line.startswith(("Exception from ", "Caught exception: "))]
     text = "; ".join(telling) or type(error).__name__
     return text if len(text) <= _BRIEF_LENGTH else f"{text[:_BRIEF_LENGTH]}…"
