@@ -1,0 +1,36 @@
+"""Opens sources: which kind of source an address means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from posestream.stages.source_camera import CameraSource
+from posestream.stages.source_name import derive_names, is_camera, is_url, redacted
+from posestream.stages.source_pictures import PictureSource, is_pictures
+from posestream.stages.source_protocol import Source, SourceInfo, SourceSettings
+from posestream.stages.source_stream import StreamSource
+from posestream.stages.source_video import VideoFileSource
+
+__all__ = [
+    # what a source is
+    "Source",
+    "SourceInfo",
+    "SourceSettings",
+    # from addresses to sources
+    "derive_names",
+    "open_source",
+    "redacted",
+]
+
+#: The kinds of sources, asked in this order whether an address is theirs.
+_KINDS: tuple[tuple[Callable[[str], bool], Callable[[SourceSettings], Source]], ...] = (
+    (is_camera, CameraSource),
+    (is_url, StreamSource),
+    (is_pictures, PictureSource),
+    (lambda _: True, VideoFileSource),
+)
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """Make the source that an address means; its `open` does the work and finds what is wrong."""
+    return next(make for is_kind, make in _KINDS if is_kind(settings.url))(settings)

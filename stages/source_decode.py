@@ -1,0 +1,171 @@
+"""One video stream's packets into frames in their order of presentation, and what became of the stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+__all__ = ["Decoded", "Decoder", "Stamp", "now", "video_stream"]
+
+#: Rate that is taken for granted where a stream has neither timestamps nor a rate, in frames per second.
+_RATE_GUESS = Fraction(25)
+#: Packets that a decoder can hold back before their frame comes (H.264: 16 pictures, and as many threads).
+_MAX_HELD = 64
+#: Pictures larger than this (1080p with its padding rows) are decoded by two threads. One core decodes 1080p several
+#: times faster than a CPU can infer, and threads cost 5 to 15 % more CPU (measured); 4K needs the second core's help.
+_ONE_THREAD_PX = 1920 * 1088
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """One instant on both clocks."""
+
+    mono_s: float
+    wall_s: float
+
+
+def now() -> Stamp:
+    """Read both clocks."""
+    return Stamp(time.monotonic(), time.time())
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A frame as the decoder gave it; `frame` is None for a packet that could not be decoded."""
+
+    frame: VideoFrame | None
+    #: In units of the stream's time base.
+    pts: int
+    captured: Stamp
+
+
+def video_stream(container: InputContainer) -> VideoStream | None:
+    """Choose the stream to read: FFmpeg's best one, but never an album cover."""
+    streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+    best = container.streams.best("video")
+    return best if best in streams else next(iter(streams), None)
+
+
+class Decoder:
+    """Decodes one stream from where its container stands to its end.
+
+    Args:
+        container: an open container; it stays the caller's to close.
+        stream: the stream to decode.
+        is_live: low delay instead of throughput.
+        clock: reads both clocks when a packet comes off the source.
+    """
+
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        is_live: bool = False,
+        clock: Callable[[], Stamp] = now,
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._clock = clock
+        #: When each packet that may still be in the decoder came, by its timestamp. PyAV could carry an object
+        #: through the decoder, but frees it from FFmpeg's threads, which waits for the GIL that closing holds.
+        self._stamps: dict[int, Stamp] = {}
+        self._last_pts: int | None = None
+        #: Video packets that came off the container, decodable or not.
+        self.packet_count = 0
+        #: Where the last packet's or frame's showing ends, in units of the time base; None before the first.
+        self.end_pts: int | None = None
+        #: The longest time between two frames that followed each other, in units of the time base.
+        self.longest_gap = 0
+        #: True where the last packet was cut short.
+        self.is_cut = False
+        #: What stopped the reading before the source's end.
+        self.read_error: FFmpegError | None = None
+        context = stream.codec_context
+        is_large = context.width * context.height > _ONE_THREAD_PX
+        # Frame threads hold a frame back for each thread, which a live source must not.
+        context.thread_type = "SLICE" if is_live else "AUTO"
+        context.thread_count = 2 if is_large else 1
+
+    def decoded(self) -> Iterator[Decoded]:
+        """Give everything to the end; a read error ends it early and is left in `read_error`."""
+        for packet in self._packets():
+            stamp = self._clock()
+            yield from self._decode(packet, stamp)
+        try:
+            rest = self._stream.codec_context.decode(None)
+        except FFmpegError:
+            return
+        for frame in rest:
+            yield self._of(frame, self._clock())
+
+    def step_pts(self) -> int:
+        """Tell how long one frame lasts at the stream's rate, in units of the time base, at least 1."""
+        rate = self._stream.average_rate or self._stream.guessed_rate or _RATE_GUESS
+        return max(1, round(1 / (rate * (self._stream.time_base or Fraction(1, 1000)))))
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as error:
+                self.read_error = error
+                return
+            if packet is None:
+                return
+            # An empty packet tells the decoder that the end has come, and only the end does (AVI pads with them).
+            if packet.size:
+                yield packet
+
+    def _decode(self, packet: Packet[VideoStream], stamp: Stamp) -> Iterator[Decoded]:
+        self._note(packet, stamp)
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            pts = packet.pts if packet.pts is not None else packet.dts
+            yield Decoded(None, self._ordered(pts), stamp)
+            return
+        for frame in frames:
+            yield self._of(frame, stamp)
+
+    def _note(self, packet: Packet[VideoStream], stamp: Stamp) -> None:
+        self.packet_count += 1
+        self.is_cut = packet.is_corrupt
+        when = packet.pts if packet.pts is not None else packet.dts
+        if when is None:
+            return
+        self._stamps[when] = stamp
+        while len(self._stamps) > _MAX_HELD:
+            del self._stamps[next(iter(self._stamps))]
+        self._reach(when + (packet.duration or 0))
+
+    def _reach(self, pts: int) -> None:
+        self.end_pts = pts if self.end_pts is None else max(pts, self.end_pts)
+
+    def _of(self, frame: VideoFrame, stamp: Stamp) -> Decoded:
+        when = frame.pts if frame.pts is not None else frame.dts
+        captured = stamp if when is None else self._stamps.pop(when, stamp)
+        return Decoded(frame, self._ordered(when), captured)
+
+    def _ordered(self, pts: int | None) -> int:
+        """Give a frame's timestamp, made up from the rate where it is missing or not after the one before."""
+        last = self._last_pts
+        if last is None:
+            pts = 0 if pts is None else pts
+        elif pts is None or pts <= last:
+            pts = last + self.step_pts()
+        if last is not None:
+            self.longest_gap = max(self.longest_gap, pts - last)
+        self._last_pts = pts
+        self._reach(pts)
+        return pts

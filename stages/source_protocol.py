@@ -1,0 +1,91 @@
+"""What every source of frames is: its settings, what it tells of itself, and how frames are had from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from posestream.stages.color import ColorTags
+from posestream.stages.items import Frame
+
+__all__ = ["Source", "SourceInfo", "SourceSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Which source to read, and which part of it."""
+
+    #: A file, folder, glob pattern, URL, camera number or "/dev/videoN".
+    url: str
+    #: `[a-z0-9_.-]+`; empty: derived from `url`.
+    name: str = ""
+    #: Seconds from the source's beginning that are skipped (recorded video only).
+    start_s: float = 0.0
+    #: Stop after so many frames; None: go on to the end.
+    max_frames: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What a source tells of itself once it is open."""
+
+    name: str
+    #: Size of the upright first picture in pixels.
+    width: int
+    height: int
+    #: Average frame rate; None where unknown and for pictures.
+    rate: Fraction | None
+    #: How many frames to expect, `start_s` and `max_frames` taken into account; None where unknown.
+    frame_count: int | None
+    #: How long the whole source lasts; None where unknown and for live sources and pictures.
+    duration_s: float | None
+    is_live: bool
+    #: Seconds per unit of `Frame.pts`.
+    time_base: Fraction
+    #: The local file, whose sound can be copied; None where there is none.
+    path: Path | None
+    #: Width of an upright pixel in units of its height; None where unknown, which means square.
+    sample_aspect_ratio: Fraction | None
+    #: How colours are to be written back as YUV.
+    color: ColorTags
+
+
+class Source(Protocol):
+    """Gives the frames of one video, camera, stream or set of pictures. All calls come from one thread."""
+
+    @property
+    def name(self) -> str:
+        """Its name, `[a-z0-9_.-]+`."""
+
+    @property
+    def is_live(self) -> bool:
+        """True where frames come by themselves and cannot wait."""
+
+    def open(self) -> SourceInfo:
+        """Open it and look at its first picture.
+
+        Raises:
+            SourceError: it is missing, unreadable, or has no picture.
+        """
+
+    def frames(self) -> Iterator[Frame]:
+        """Give its frames once, numbered from 0 in epoch 0; an undecodable one has no picture.
+
+        Raises:
+            SourceError: it ended early or is damaged; raised after all that could be decoded was given.
+        """
+
+    def close(self) -> None:
+        """Let go of the file or device; may be called more than once."""
+
+    def __enter__(self) -> Self:
+        """Give itself, unopened."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
