@@ -18,7 +18,7 @@ from posestream.stages.items import Drop, Frame, Poses
 from posestream.stages.message import Message
 
 if TYPE_CHECKING:
-    from posestream.stages.source import SourceInfo
+    from posestream.stages.source_protocol import SourceInfo
 
 __all__ = [
     # what an output takes
@@ -46,7 +46,10 @@ class Ended:
 
 
 class Sink(Protocol):
-    """An output that needs no picture. All calls come from one thread, frames in order of `seq`."""
+    """An output that needs no picture.
+
+    All calls come from one thread, frames in order of `seq`. After an error only `close` is called.
+    """
 
     @property
     def name(self) -> str:
@@ -79,7 +82,10 @@ class Sink(Protocol):
 
 
 class PictureSink(Protocol):
-    """An output of pictures. The rendered picture is drawn once and shared: a sink never changes it."""
+    """An output of pictures. The rendered picture is drawn once and shared: a sink never changes it.
+
+    All calls come from one thread, frames in order of `seq`. After an error only `close` is called.
+    """
 
     @property
     def name(self) -> str:

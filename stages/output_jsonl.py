@@ -12,7 +12,7 @@ from posestream.stages.message import json_line
 from posestream.stages.output import Ended, make_folder, output_errors, write_whole
 
 if TYPE_CHECKING:
-    from posestream.stages.source import SourceInfo
+    from posestream.stages.source_protocol import SourceInfo
 
 __all__ = ["STANDARD_OUTPUT", "JsonlSettings", "JsonlSink"]
 

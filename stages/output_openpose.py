@@ -15,7 +15,7 @@ from posestream.stages.output import Ended, make_folder
 from posestream.stages.output_files import FrameFiles
 
 if TYPE_CHECKING:
-    from posestream.stages.source import SourceInfo
+    from posestream.stages.source_protocol import SourceInfo
 
 __all__ = ["ENDING", "OpenPoseSettings", "OpenPoseSink", "openpose_json"]
 
