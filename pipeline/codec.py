@@ -75,6 +75,7 @@ def _enum_check(kind: type[StrEnum]) -> Check:
 
 
 def record_check(kind: type) -> Check:
+    """Make the function that turns a tuple of wire values into a record, or raises DecodeError."""
     hints = typing.get_type_hints(kind)
     checks = tuple(_check_of(hints[field.name]) for field in fields(kind))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from posestream.pipeline.errors import DecodeError
 from posestream.stages.items import Reason, Stage
 
 __all__ = [
-    # inside a lane
+    # between threads
+    "Done",
     "FrameReady",
-    "LaneDone",
     # lane → dispatcher
     "LaneDrop",
     "LaneEnd",
@@ -30,6 +31,7 @@ __all__ = [
     "Finished",
     "Posed",
     "Recall",
+    "Welcome",
     # replica → dispatcher
     "Failed",
     "Heartbeat",
@@ -58,13 +60,13 @@ class FrameReady:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneDone:
-    """To the next thread of a lane: nothing more comes."""
+class Done:
+    """To the next thread of a lane or a replica: nothing more comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneHello:
-    """A lane begins; `max_age_s` is set for live sources."""
+    """A lane listens for results and is about to send tasks; `max_age_s` is set for live sources."""
 
     source: str
     is_live: bool
@@ -136,6 +138,11 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Welcome:
+    """The lane may begin."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recall:
     """The lane is asked to send a frame's task again: its replica was lost."""
 
@@ -183,9 +190,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaBye:
-    """A replica leaves; what it holds is to be given to others."""
+    """A replica leaves; what it holds is to be given to others. `has_failed`: one of the frames may be to blame."""
 
     replica: str
+    has_failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +223,7 @@ class Fields:
 
 Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked below
     FrameReady,
-    LaneDone,
+    Done,
     LaneHello,
     Task,
     LaneDrop,
@@ -223,6 +231,7 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Posed,
     Dropped,
     Finished,
+    Welcome,
     Recall,
     ReplicaHello,
     Heartbeat,
@@ -285,7 +294,7 @@ def array(payload: zmq.Frame, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArr
         DecodeError: the payload's size does not fit.
     """
     wanted = np.dtype(dtype)
-    if len(payload.buffer) != wanted.itemsize * int(np.prod(shape, dtype=np.int64)):
+    if min(shape) < 0 or len(payload.buffer) != wanted.itemsize * math.prod(shape):
         raise DecodeError(f"a payload of {len(payload.buffer)} bytes for {shape} {wanted}")
     view = np.frombuffer(payload.buffer, wanted).reshape(shape)
     view.flags.writeable = False

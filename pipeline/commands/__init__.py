@@ -1,1 +1,63 @@
-"""The commands of the command line, one file each."""
+"""The command line: one file per command, and one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import metadata
+
+import click
+from rich.console import Console
+
+from posestream.pipeline.commands.bench import bench_command
+from posestream.pipeline.commands.demo import demo_command
+from posestream.pipeline.commands.models import models_command
+from posestream.pipeline.commands.run import run_command
+from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
+
+__all__ = ["main"]
+
+_log = logging.getLogger("posestream")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(metadata.version("posestream"), prog_name="posestream")
+@click.option("--debug", is_flag=True, help="Log everything, and show tracebacks.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """Turn live and recorded video into people's 2D keypoints."""
+    context.obj = debug
+
+
+for command in (demo_command, run_command, models_command, bench_command):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and give the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(words, prog_name="posestream", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        return _tell(error.format_message(), ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return _tell("stopped", ExitCode.STOPPED_AT_ONCE)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OUTPUT
+    except Exception as error:  # noqa: BLE001 - the one place where whatever is left becomes an exit code
+        if "--debug" in words:
+            Console(stderr=True).print_exception()
+        text = str(error) if is_expected(error) else f"unexpected {type(error).__name__}: {error} (--debug tells more)"
+        return _tell(text, exit_code_of(error))
+    return int(code or 0)
+
+
+def _tell(text: str, code: ExitCode) -> int:
+    """Say on one line of standard error what went wrong."""
+    sys.stderr.write("posestream: " + " ".join(text.split()) + "\n")
+    return int(code)

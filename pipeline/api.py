@@ -1,0 +1,124 @@
+"""The pipeline from Python: `for poses in run("clip.mp4"): …`."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from posestream.models.weights import WeightStore
+from posestream.pipeline.job import Job, plan_job, start_job
+from posestream.pipeline.result import PosesResult
+from posestream.pipeline.settings import Raw, Settings, load_toml, merged
+from posestream.pipeline.supervisor import Summary
+from posestream.stages.items import Poses
+from posestream.stages.output import Ended
+from posestream.stages.source import SourceInfo
+
+__all__ = ["run"]
+
+#: Results that wait for the caller; when they are so many, the sources wait.
+_WAITING = 4
+#: How often a wait looks whether the run has ended, in seconds.
+_POLL_S = 0.1
+
+
+def run(*sources: str | Path, config: str | Path | None = None, **tables: Mapping[str, Any]) -> Iterator[PosesResult]:
+    """Run the pipeline and give each posed frame as it comes, in order for each source.
+
+    Leaving the loop stops the run and closes every output properly.
+
+    Args:
+        sources: video files, folders or globs of pictures, camera numbers, URLs.
+        config: a settings file.
+        tables: its tables, which beat the file: `network={"net_height": 368}, output={"jsonl": {"path": "a.jsonl"}}`.
+
+    Raises:
+        SettingsError: a setting is wrong, or an output must not be written; at the call.
+        ModelError, EngineError: the network or the device is not to be had; at the call, or while it loads.
+        SourceError: a source could not be opened or ended early; after everything that could be read.
+        OutputError: an output could not be written; at the end.
+    """
+    raw: Raw = load_toml(Path(config)) if config is not None else {}
+    raw = merged(raw, {name: dict(table) for name, table in tables.items()})
+    if sources:
+        raw["source"] = [{"url": str(source)} for source in sources]
+    job = plan_job(Settings.parse(raw, "run()" if config is None else str(config)), WeightStore.from_environment())
+    return _results(job)
+
+
+def _results(job: Job) -> Iterator[PosesResult]:
+    channel = _Channel()
+    supervisor = start_job(job, [channel.sink])
+    try:
+        while supervisor.is_running and not supervisor.has_crashed:
+            yield from channel.take(_POLL_S)
+            supervisor.wait(0)
+        yield from channel.take(0)
+    finally:
+        channel.close()
+        summary = supervisor.close()
+    _raise_first_error(summary)
+
+
+def _raise_first_error(summary: Summary) -> None:
+    errors = [summary.error, *(report.error for report in summary.sources), *summary.output_errors]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+class _Channel:
+    """A bounded queue from the lanes' threads to the caller's."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[PosesResult] = queue.Queue(_WAITING)
+        self._is_closed = threading.Event()
+
+    def sink(self, source: str) -> _ChannelSink:
+        """Make the end that a lane writes to."""
+        return _ChannelSink(self, source)
+
+    def put(self, result: PosesResult) -> None:
+        """Add a result, waiting for room as long as somebody listens."""
+        while not self._is_closed.is_set():
+            try:
+                return self._queue.put(result, timeout=_POLL_S)
+            except queue.Full:
+                continue
+        return None
+
+    def take(self, timeout_s: float) -> Iterator[PosesResult]:
+        """Give what is there, waiting a while for the first."""
+        try:
+            yield self._queue.get(timeout=timeout_s) if timeout_s else self._queue.get_nowait()
+            while True:
+                yield self._queue.get_nowait()
+        except queue.Empty:
+            return
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._is_closed.set()
+
+
+class _ChannelSink:
+    """The output that feeds the caller's loop."""
+
+    def __init__(self, channel: _Channel, source: str) -> None:
+        self._channel = channel
+        self.name = f"results of {source}"
+        self.paths: tuple[Path, ...] = ()
+
+    def open(self, info: SourceInfo) -> None:
+        """Nothing is to be opened."""
+
+    def write(self, ended: Ended) -> None:
+        """Give a posed frame to the caller."""
+        if isinstance(ended.outcome, Poses):
+            self._channel.put(PosesResult.from_message(ended.message))
+
+    def close(self) -> None:
+        """Nothing is to be closed."""

@@ -1,0 +1,82 @@
+"""What the benches share: the clip, the network's bare speed, and the JSON at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from posestream.models.choice import choose
+from posestream.models.engines import open_engine
+from posestream.models.engines.base import Engine
+from posestream.models.registry import load_registry
+from posestream.models.samples import fetch_sample
+from posestream.models.weights import WeightStore
+from posestream.pipeline.settings import Settings
+
+__all__ = ["Speed", "clip_path", "engine_for", "median", "network_speed", "report"]
+
+#: Pictures that the engine has done before a measurement begins.
+_WARM_UP = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast something went."""
+
+    fps: float
+    #: CPU time of the whole process, in milliseconds.
+    cpu_ms_per_frame: float
+
+
+def clip_path(file: str | None) -> str:
+    """Give the clip to measure with: the file that was named, or the sample clip."""
+    return file if file is not None else str(fetch_sample())
+
+
+def engine_for(settings: Settings) -> tuple[str, Callable[[], Engine]]:
+    """Name the network that the settings mean, and give what opens its engine."""
+    network = settings.network
+    choice = choose(network.model, network.device, WeightStore.from_environment(), load_registry())
+    requests = settings.replicas.requests
+    return choice.spec.name, lambda: open_engine(
+        choice.spec, choice.weights, choice.device, network.precision, requests
+    )
+
+
+def network_speed(engine: Engine, image: NDArray[np.uint8], frames: int) -> Speed:
+    """Run the bare engine over the same picture, as many at once as it takes, and give its speed."""
+    _run(engine, image, _WARM_UP)
+    cpu_s, wall_s = time.process_time(), time.perf_counter()
+    _run(engine, image, frames)
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    return Speed(frames / wall_s, cpu_s / frames * 1000)
+
+
+def _run(engine: Engine, image: NDArray[np.uint8], frames: int) -> None:
+    submitted = done = 0
+    while done < frames:
+        while submitted < frames and submitted - done < engine.capacity:
+            engine.submit(submitted, image)
+            submitted += 1
+        select.select([engine.fileno()], [], [], 1.0)
+        done += len(engine.completed())
+
+
+def median(values: Sequence[float]) -> float:
+    """Give the median, to a thousandth."""
+    return round(statistics.median(values), 3)
+
+
+def report(result: dict[str, Any]) -> None:
+    """Print one JSON object as the last line of standard output."""
+    click.echo(json.dumps({**result, "cores": os.cpu_count()}))

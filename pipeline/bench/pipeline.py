@@ -1,0 +1,148 @@
+"""`bench pipeline`: the whole pipeline over a clip beside the bare network, interleaved in one run."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import click
+import numpy as np
+
+from posestream.models.weights import WeightStore
+from posestream.pipeline.bench.measure import Speed, engine_for, median, network_speed, report
+from posestream.pipeline.job import plan_job, start_job
+from posestream.pipeline.lane_state import LaneProgress
+from posestream.pipeline.settings import OutputTable, Settings
+from posestream.stages.output import Ended
+from posestream.stages.output_video import VideoSettings
+from posestream.stages.preprocess import letterbox
+from posestream.stages.source import SourceInfo, SourceSettings, open_source
+
+__all__ = ["measure_pipeline"]
+
+#: How long the first result may take before the measurement gives up, in seconds.
+_FIRST_RESULT_S = 120.0
+
+
+class _Probe:
+    """An output that notes when frames end, and what the process has cost by then."""
+
+    def __init__(self) -> None:
+        self.name = "probe"
+        self.paths: tuple[Path, ...] = ()
+        self._marks: list[tuple[float, float]] = []
+
+    def open(self, info: SourceInfo) -> None:
+        """Nothing is to be opened."""
+
+    def write(self, ended: Ended) -> None:  # noqa: ARG002 - only the moment counts
+        """Note the moment."""
+        self._marks.append((time.perf_counter(), time.process_time()))
+
+    def close(self) -> None:
+        """Nothing is to be closed."""
+
+    @property
+    def speed(self) -> Speed:
+        """How fast frames ended, from the first to the last."""
+        frames = len(self._marks) - 1
+        (wall_s, cpu_s), (end_s, cpu_end_s) = self._marks[0], self._marks[-1]
+        return Speed(frames / (end_s - wall_s), (cpu_end_s - cpu_s) / frames * 1000)
+
+
+def measure_pipeline(settings: Settings, file: str, rounds: int) -> None:
+    """Measure bare network, pipeline with keypoints only, and pipeline with video, in turn; print the report."""
+    height = settings.network.net_height
+    with open_source(SourceSettings(file)) as source:
+        info = source.open()
+    size = letterbox(info.width, info.height, height)
+    image = np.random.default_rng(0).integers(0, 256, (size.height_net, size.width_net, 3), np.uint8)
+    name, open_engine = engine_for(settings)
+    first_result_s = _first_result_s(settings, file)
+    network, keypoints, video = [], [], []
+    progress = LaneProgress()
+    for number in range(1, rounds + 1):
+        with closing(open_engine()) as engine:
+            engine.prepare(size.height_net, size.width_net)
+            network.append(network_speed(engine, image, info.frame_count or 200))
+            description = engine.description
+        speed, progress = _pipeline_speed(settings, file, OutputTable())
+        keypoints.append(speed)
+        with tempfile.TemporaryDirectory() as folder:
+            outputs = OutputTable(video=VideoSettings(Path(folder) / "bench.mp4"))
+            video.append(_pipeline_speed(settings, file, outputs)[0])
+        click.echo(
+            f"round {number}: network {network[-1].fps:.1f} fps, pipeline {keypoints[-1].fps:.1f} fps, "
+            f"with video {video[-1].fps:.1f} fps",
+            err=True,
+        )
+    report(
+        {
+            "bench": "pipeline",
+            "file": Path(file).name,
+            "model": name,
+            "engine": description,
+            "net_size": [size.width_net, size.height_net],
+            "fps": median([speed.fps for speed in keypoints]),
+            "cpu_ms_per_frame": median([speed.cpu_ms_per_frame for speed in keypoints]),
+            "network_fps": median([speed.fps for speed in network]),
+            "network_cpu_ms_per_frame": median([speed.cpu_ms_per_frame for speed in network]),
+            "efficiency": median([a.fps / b.fps for a, b in zip(keypoints, network, strict=True)]),
+            "video_fps": median([speed.fps for speed in video]),
+            "video_cpu_ms_per_frame": median([speed.cpu_ms_per_frame for speed in video]),
+            **_latencies(progress),
+            "first_result_s": first_result_s,
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        }
+    )
+
+
+def _pipeline_speed(settings: Settings, file: str, outputs: OutputTable) -> tuple[Speed, LaneProgress]:
+    """Run the pipeline over the file once."""
+    probe = _Probe()
+    job = plan_job(
+        settings.model_copy(update={"source": (SourceSettings(file),), "output": outputs}),
+        WeightStore.from_environment(),
+    )
+    supervisor = start_job(job, [lambda _source: probe])
+    try:
+        while supervisor.is_running and not supervisor.has_crashed:
+            supervisor.wait(1.0)
+    finally:
+        summary = supervisor.close()
+    for error in (summary.error, summary.sources[0].error, *summary.output_errors):
+        if error is not None:
+            raise error
+    return probe.speed, summary.sources[0].progress
+
+
+def _latencies(progress: LaneProgress) -> dict[str, float | None]:
+    """Give medians and p99 of the last round, in milliseconds."""
+    figures = {}
+    for name, histogram in (("latency", progress.latency), ("infer", progress.infer), ("group", progress.group)):
+        for percent, label in ((50, "p50"), (99, "p99")):
+            duration_s = histogram.percentile_s(percent)
+            figures[f"{name}_{label}_ms"] = None if duration_s is None else round(duration_s * 1000, 2)
+    return figures
+
+
+def _first_result_s(settings: Settings, file: str) -> float:
+    """Time a fresh process from its start to its first line of output."""
+    code = "from posestream.pipeline.commands import main; import sys; sys.exit(main())"
+    network = settings.network
+    command = [sys.executable, "-c", code, "run", file, "--save-jsonl", "-", "--max-frames", "20", "--quiet"]
+    command += ["--model", network.model, "--device", network.device, "--net-height", str(network.net_height)]
+    started_s = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603 - our own command line
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        line = process.stdout.readline()
+        first_result_s = time.perf_counter() - started_s
+        process.stdout.read()
+        if process.wait(_FIRST_RESULT_S) != 0 or not line:
+            raise RuntimeError(f"{' '.join(command)} gave no result")
+    return round(first_result_s, 2)

@@ -1,0 +1,170 @@
+"""What people see: log lines, the progress bar, and the table at the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from posestream.pipeline.supervisor import SourceReport, Summary, Supervisor
+
+__all__ = ["LOG_FORMATS", "ProgressView", "set_up_logging", "show_summary"]
+
+LOG_FORMATS = ("text", "json")
+
+#: Seconds over which the frame rate in the progress bar is taken.
+_RATE_WINDOW_S = 5.0
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of a record."""
+        entry = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+class _TextFormatter(logging.Formatter):
+    """`posestream: message`, with the level where it is more than news."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of a record."""
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        text = f"posestream: {level}{record.getMessage()}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes lines above the progress bar instead of through it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line of a record."""
+        self._console.print(Text(self.format(record)), soft_wrap=True)
+
+
+def set_up_logging(console: Console, log_format: str, *, is_quiet: bool, is_debugging: bool) -> None:
+    """Send the log to the console: news and worse, only errors when quiet, everything when debugging."""
+    handler = _ConsoleHandler(console)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    logger = logging.getLogger("posestream")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if is_debugging else logging.ERROR if is_quiet else logging.INFO)
+
+
+class _Rate:
+    """Frames per second over the last seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, now_s: float, frames: int) -> float:
+        self._seen.append((now_s, frames))
+        while now_s - self._seen[0][0] > _RATE_WINDOW_S:
+            self._seen.popleft()
+        (then_s, then_frames) = self._seen[0]
+        return (frames - then_frames) / (now_s - then_s) if now_s > then_s else 0.0
+
+
+class _FramesColumn(ProgressColumn):
+    """Frames done, of how many if that is known."""
+
+    def render(self, task: Task) -> Text:
+        total = "?" if task.total is None else f"{task.total:.0f}"
+        return Text(f"{task.completed:.0f}/{total} frames")
+
+
+class ProgressView:
+    """A progress bar per source, while it works."""
+
+    def __init__(self, console: Console, supervisor: Supervisor, *, is_quiet: bool) -> None:
+        self._supervisor = supervisor
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            _FramesColumn(),
+            TextColumn("{task.fields[rate]:5.1f} fps"),
+            TextColumn("{task.fields[people]:.1f} people"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=is_quiet or not console.is_terminal,
+        )
+        self._tasks: dict[str, tuple[TaskID, _Rate]] = {}
+
+    def __enter__(self) -> ProgressView:
+        self._progress.start()
+        for lane in self._supervisor.lanes:
+            self._tasks[lane.name] = (self._progress.add_task(lane.name, total=None, rate=0.0, people=0.0), _Rate())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.update()
+        self._progress.stop()
+
+    def update(self) -> None:
+        """Show how far each source is."""
+        for lane in self._supervisor.lanes:
+            task, rate = self._tasks[lane.name]
+            seen = lane.progress
+            self._progress.update(
+                task,
+                total=lane.info.frame_count if lane.info else None,
+                completed=seen.ended,
+                rate=rate.note(time.monotonic(), seen.ended),
+                people=seen.people / seen.posed if seen.posed else 0.0,
+            )
+
+
+def show_summary(console: Console, summary: Summary) -> None:
+    """Print what became of each source, and where its files are."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("source", "taken", "posed", "dropped", "people/frame", "fps", "median", "p99"):
+        table.add_column(heading, justify="left" if heading == "source" else "right")
+    for report in summary.sources:
+        table.add_row(report.name, *_figures(report))
+    console.print(table)
+    for report in summary.sources:
+        for reason, count in sorted(report.counts.dropped.items()):
+            console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
+        for path in report.paths:
+            console.print(f"{report.name}: wrote {path}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _figures(report: SourceReport) -> list[str]:
+    seen, counts = report.progress, report.counts
+    span_s = (seen.last_result_s or 0.0) - (seen.first_result_s or 0.0)
+    rate = (seen.ended - 1) / span_s if span_s > 0 else None
+    return [
+        str(counts.taken),
+        str(counts.posed),
+        str(counts.dropped.total()),
+        f"{seen.people / seen.posed:.2f}" if seen.posed else "-",
+        "-" if rate is None else f"{rate:.1f}",
+        _milliseconds(seen.latency.percentile_s(50)),
+        _milliseconds(seen.latency.percentile_s(99)),
+    ]
+
+
+def _milliseconds(duration_s: float | None) -> str:
+    return "-" if duration_s is None else f"{duration_s * 1000:.0f} ms"

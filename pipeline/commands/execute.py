@@ -1,0 +1,97 @@
+"""Runs a job in the foreground: signals, progress, windows, and the summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+from posestream.models.weights import WeightStore
+from posestream.pipeline.commands.console import ProgressView, show_summary
+from posestream.pipeline.commands.fetching import FetchView
+from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
+from posestream.pipeline.job import Job, plan_job, start_job
+from posestream.pipeline.settings import Settings
+from posestream.pipeline.supervisor import Summary, Supervisor
+
+__all__ = ["execute"]
+
+_log = logging.getLogger(__name__)
+
+#: How often progress is shown and signals are looked at, in seconds.
+_TICK_S = 0.1
+#: The same while windows are open, so that they feel alive.
+_DISPLAY_TICK_S = 0.02
+
+
+class _Signals:
+    """Handlers only record; the loop acts. The second signal does not wait for the loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def note(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            os._exit(ExitCode.STOPPED_AT_ONCE)
+
+
+def execute(settings: Settings, console: Console, *, is_quiet: bool) -> ExitCode:
+    """Run a job to its end and give the exit code."""
+    with FetchView(console, is_quiet=is_quiet) as fetching:
+        job = plan_job(settings, WeightStore.from_environment(), fetching.note)
+    with _recorded_signals() as signals:
+        supervisor = start_job(job)
+        try:
+            _watch(job, supervisor, signals, console, is_quiet=is_quiet)
+        finally:
+            summary = supervisor.close()
+    if not is_quiet:
+        show_summary(Console(), summary)
+    _tell_errors(summary)
+    return summary.exit_code
+
+
+@contextmanager
+def _recorded_signals() -> Iterator[_Signals]:
+    """Record SIGINT and SIGTERM, and give them back their handlers at the end."""
+    signals = _Signals()
+    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(job: Job, supervisor: Supervisor, signals: _Signals, console: Console, *, is_quiet: bool) -> None:
+    displays = [outputs.display for outputs in job.outputs if outputs.display is not None]
+    told = False
+    with ProgressView(console, supervisor, is_quiet=is_quiet) as view:
+        while supervisor.is_running and not supervisor.has_crashed:
+            supervisor.wait(_DISPLAY_TICK_S if displays else _TICK_S)
+            view.update()
+            closed = [not display.show() for display in displays]
+            if (signals.count or any(closed)) and not told:
+                told = True
+                _log.info("stopping: what is in flight is finished first")
+                supervisor.stop()
+
+
+def _tell_errors(summary: Summary) -> None:
+    """Say what went wrong; failed outputs were told when they failed."""
+    errors = [report.error for report in summary.sources if report.error is not None]
+    if summary.error is not None:
+        errors.append(summary.error)
+    for error in errors:
+        if is_expected(error):
+            _log.error("%s", error)
+        else:
+            is_debugging = _log.isEnabledFor(logging.DEBUG)
+            _log.error("unexpected %s: %s", type(error).__name__, error, exc_info=error if is_debugging else None)
+        _log.debug("exit code %d", exit_code_of(error))

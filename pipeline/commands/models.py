@@ -1,0 +1,57 @@
+"""`models list|info|fetch`: which networks there are, and how to have them."""
+
+from __future__ import annotations
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from posestream.models.catalogue import list_networks, network_details
+from posestream.models.registry import find_network, load_registry
+from posestream.models.weights import WeightStore
+from posestream.pipeline.commands.fetching import FetchView
+
+__all__ = ["models_command"]
+
+
+@click.group("models")
+def models_command() -> None:
+    """List, describe and fetch networks."""
+
+
+@models_command.command("list")
+def list_command() -> None:
+    """List the networks of the registry."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "layout", "licence", "devices", "where"):
+        table.add_column(heading, overflow="fold")
+    for row in list_networks(WeightStore.from_environment(), load_registry()):
+        where = row.problem or (row.how if row.folder is None else str(row.folder))
+        table.add_row(row.name, row.layout, row.licence, ", ".join(row.devices), where)
+    Console().print(table)
+
+
+@models_command.command("info")
+@click.argument("name")
+def info_command(name: str) -> None:
+    """Tell everything about one network."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in network_details(name, WeightStore.from_environment(), load_registry()):
+        table.add_row(key, value)
+    Console().print(table)
+
+
+@models_command.command("fetch")
+@click.argument("name")
+@click.option("--accept-licence", is_flag=True, help="You have read and accept a licence that is not free.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def fetch_command(name: str, accept_licence: bool, quiet: bool) -> None:
+    """Fetch a network's files into the cache, and verify them."""
+    spec = find_network(name, load_registry())
+    store = WeightStore.from_environment()
+    with FetchView(Console(stderr=True), is_quiet=quiet) as view:
+        weights = store.locate(spec) or store.fetch(spec, accept_licence, view.note)
+    if not quiet:
+        click.echo(f"{spec.name}: {weights.folder}")

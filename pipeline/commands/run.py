@@ -1,0 +1,141 @@
+"""`run SOURCE …`: the pipeline over any sources, with any outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from posestream.pipeline.commands.console import LOG_FORMATS, set_up_logging
+from posestream.pipeline.commands.execute import execute
+from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
+from posestream.stages.errors import SettingsError
+
+__all__ = ["console_options", "network_options", "run_command", "settings_of"]
+
+#: Where outputs go that were asked for without a path.
+_DEFAULT_VIDEO = "out/{source}.mp4"
+_DEFAULT_JSONL = "out/{source}.jsonl"
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def console_options(command: CommandT) -> CommandT:
+    """Add the options that say how much is told, and how."""
+    log_format = click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
+    quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary, only errors.")
+    return quiet(log_format(command))
+
+
+def network_options(command: CommandT) -> CommandT:
+    """Add the options that choose what infers, and the settings file they beat."""
+    for option in (
+        click.option("--set", "assignments", metavar="TABLE.KEY=VALUE", multiple=True, help="Set anything."),
+        click.option("--config", type=click.Path(path_type=Path), help="A TOML settings file (see configs/)."),
+        click.option("--net-height", type=int, help="Height of the network input, a multiple of 8.  [default: 256]"),
+        click.option("--device", help="auto, cpu, opencv-cpu, opencv-cuda:N."),
+        click.option("--model", help="A network (see `models list`), or auto."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("run")
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@network_options
+@click.option(
+    "--save-video",
+    is_flag=False,
+    flag_value=_DEFAULT_VIDEO,
+    metavar="[FILE.mp4]",
+    help=f"Write the video with skeletons.  [without FILE: {_DEFAULT_VIDEO}]",
+)
+@click.option("--save-images", metavar="DIR", help="Write each picture with skeletons.")
+@click.option(
+    "--save-jsonl",
+    is_flag=False,
+    flag_value=_DEFAULT_JSONL,
+    metavar="[FILE.jsonl]",
+    help=f"Write one message per frame; - is standard output.  [without FILE: {_DEFAULT_JSONL}]",
+)
+@click.option("--save-openpose-json", metavar="DIR", help="Write one file per frame in OpenPose's JSON 1.3.")
+@click.option("--display", is_flag=True, help="Show the video in a window; q closes it.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Stop each source after N frames.")
+@click.option("--start", type=click.FloatRange(0), metavar="SECONDS", help="Skip the beginning of each file.")
+@click.option("--single-person", is_flag=True, help="Take each heatmap's maximum, for one person.")
+@console_options
+@click.pass_obj
+def run_command(is_debugging: bool, /, quiet: bool, log_format: str, **options: Any) -> int:
+    """Find the people in video files, folders or globs of pictures, cameras and streams.
+
+    Several sources run at the same time. In a FILE or DIR, {source} stands for the source's name.
+    """
+    # Lines may be the output, so that everything else goes to standard error.
+    console = Console(stderr=True)
+    set_up_logging(console, log_format, is_quiet=quiet, is_debugging=is_debugging)
+    return execute(settings_of(options), console, is_quiet=quiet)
+
+
+def settings_of(options: dict[str, Any]) -> Settings:
+    """Lay the command line over the settings file, and `--set` over both.
+
+    Raises:
+        SettingsError: something in them is wrong.
+    """
+    config: Path | None = options.get("config")
+    raw: Raw = load_toml(config) if config is not None else {}
+    raw = merged(raw, _tables_of(options))
+    if options.get("sources"):
+        raw["source"] = [{"url": url} for url in options["sources"]]
+    raw["source"] = [{**_each_source(options), **table} for table in _source_list(raw)]
+    for assignment in options.get("assignments", ()):
+        raw = merged(raw, parse_assignment(assignment))
+    _hint_at_swallowed_source(raw, options)
+    return Settings.parse(raw, str(config) if config is not None else "settings")
+
+
+def _source_list(raw: Raw) -> list[Raw]:
+    sources = raw.get("source", [])
+    if not isinstance(sources, list) or not all(isinstance(table, dict) for table in sources):
+        raise SettingsError("source: write each one as a [[source]] table")
+    return sources
+
+
+def _each_source(options: dict[str, Any]) -> Raw:
+    keys = {"max_frames": options.get("max_frames"), "start_s": options.get("start")}
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _tables_of(options: dict[str, Any]) -> Raw:
+    """Give the tables that the command line's options stand for, those that were given."""
+    network = {key: options.get(key) for key in ("model", "device", "net_height")}
+    outputs: dict[str, Any] = {
+        "video": {"path": options.get("save_video")},
+        "images": {"folder": options.get("save_images")},
+        "jsonl": {"path": options.get("save_jsonl")},
+        "openpose_json": {"folder": options.get("save_openpose_json")},
+    }
+    given: Raw = {name: table for name, table in outputs.items() if None not in table.values()}
+    if options.get("display"):
+        given["display"] = {}
+    if options.get("overwrite"):
+        given["overwrite"] = True
+    tables: Raw = {"network": {key: value for key, value in network.items() if value is not None}, "output": given}
+    if options.get("single_person"):
+        tables["group"] = {"single_person": True}
+    return tables
+
+
+def _hint_at_swallowed_source(raw: Raw, options: dict[str, Any]) -> None:
+    """Say what happened in `run --save-video clip.mp4`, where the option took the source for its file."""
+    if raw["source"]:
+        return
+    for option in ("save_video", "save_jsonl"):
+        path = options.get(option)
+        if path and Path(path).exists():
+            flag = "--" + option.replace("_", "-")
+            raise SettingsError(f"no source: {flag} took {path} as its file; write the source before the options")

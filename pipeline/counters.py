@@ -1,0 +1,41 @@
+"""What became of a source's frames: `taken = posed + dropped(by reason) + in flight`, at every moment."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from posestream.stages.items import Drop
+
+__all__ = ["FrameCounts"]
+
+
+@dataclass(slots=True)
+class FrameCounts:
+    """Counts of one source; the dispatcher changes them, others get copies."""
+
+    taken: int = 0
+    posed: int = 0
+    #: Frames that ended without poses, by "stage/reason".
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def ended(self) -> int:
+        """Frames that ended, with poses or without."""
+        return self.posed + self.dropped.total()
+
+    @property
+    def in_flight(self) -> int:
+        """Frames that were taken and have not ended."""
+        return self.taken - self.ended
+
+    def end(self, drop: Drop | None) -> None:
+        """Count a frame that ended, with poses where `drop` is None."""
+        if drop is None:
+            self.posed += 1
+        else:
+            self.dropped[f"{drop.stage}/{drop.reason}"] += 1
+
+    def copy(self) -> FrameCounts:
+        """Give the counts as they are now."""
+        return FrameCounts(self.taken, self.posed, self.dropped.copy())

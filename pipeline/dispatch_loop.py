@@ -1,0 +1,211 @@
+"""The dispatcher's thread: messages become events, actions become messages."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import zmq
+
+from posestream.pipeline.counters import FrameCounts
+from posestream.pipeline.dispatcher import Action, Assign, Dispatcher, DispatcherSettings, End, Finish, RecallFrame
+from posestream.pipeline.errors import DecodeError
+from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, receive_from, send_to
+from posestream.pipeline.wire import (
+    Dropped,
+    Envelope,
+    Failed,
+    Finished,
+    Heartbeat,
+    LaneDrop,
+    LaneEnd,
+    LaneHello,
+    Posed,
+    Recall,
+    ReplicaBye,
+    ReplicaHello,
+    Result,
+    Stop,
+    Task,
+    Welcome,
+    Work,
+)
+from posestream.stages.items import Drop, FrameKey
+
+__all__ = ["DispatchLoop", "results_identity", "tasks_identity"]
+
+_log = logging.getLogger(__name__)
+
+#: Longest wait for a message, in milliseconds: how late a stop or a silent replica is noticed.
+_POLL_MS = 50
+
+
+def tasks_identity(source: str) -> str:
+    """Name the socket through which a lane sends its tasks."""
+    return f"{source}/tasks"
+
+
+def results_identity(source: str) -> str:
+    """Name the socket through which a lane receives results."""
+    return f"{source}/results"
+
+
+class DispatchLoop:
+    """Listens to lanes and replicas, asks the `Dispatcher` what to do, and does it."""
+
+    def __init__(self, context: ZmqContext, addresses: Addresses, settings: DispatcherSettings) -> None:
+        self._context = context
+        self._addresses = addresses
+        self._dispatcher = Dispatcher(settings)
+        #: Tasks that wait for a replica, with their pictures.
+        self._waiting: dict[FrameKey, tuple[Task, Sequence[zmq.Frame]]] = {}
+        self._stopping = threading.Event()
+        self._abandoning = threading.Event()
+        self._lock = threading.Lock()
+        self._counts: dict[str, FrameCounts] = {}
+        #: Set once lanes and replicas may connect.
+        self.is_listening = threading.Event()
+        self.malformed = 0
+
+    def counts(self, source: str) -> FrameCounts:
+        """Give a copy of a source's counts."""
+        with self._lock:
+            counts = self._dispatcher.counts.get(source)
+        return counts or FrameCounts()
+
+    @property
+    def redelivered(self) -> int:
+        """How often a frame was handed out again."""
+        return self._dispatcher.redelivered
+
+    def stop(self) -> None:
+        """End the loop."""
+        self._stopping.set()
+
+    def abandon(self) -> None:
+        """End every frame in flight as dropped: nobody is left who could do it."""
+        self._abandoning.set()
+
+    def run(self) -> None:
+        """Listen until stopped."""
+        with Sockets(self._context) as sockets:
+            self._lanes = sockets.open(zmq.ROUTER, bind=self._addresses.lanes)
+            self._replicas = sockets.open(zmq.ROUTER, bind=self._addresses.replicas)
+            self.is_listening.set()
+            self._serve()
+            for replica in self._dispatcher.replicas:
+                send_to(self._replicas, replica, Stop())
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._lanes, zmq.POLLIN)
+        poller.register(self._replicas, zmq.POLLIN)
+        while not self._stopping.is_set():
+            for socket, _ in poller.poll(_POLL_MS):
+                self._drain(socket)
+            self._decide(lambda: self._dispatcher.tick(time.monotonic()), ())
+            if self._abandoning.is_set():
+                self._decide(lambda: self._dispatcher.abandon(self._dispatcher.counts), ())
+
+    def _drain(self, socket: ZmqSocket) -> None:
+        """Take everything that a socket has."""
+        while True:
+            try:
+                peer, envelope = receive_from(socket)
+            except zmq.Again:
+                return
+            except DecodeError as error:
+                self.malformed += 1
+                _log.warning("ignored a malformed message: %s", error)
+                continue
+            self._receive(peer, envelope)
+
+    def _receive(self, peer: str, envelope: Envelope) -> None:
+        """Turn a message into an event."""
+        message = envelope.message
+        now_s = time.monotonic()
+        handle: Callable[..., Sequence[Action]] | None = self._handlers.get(type(message))
+        if handle is None:
+            self.malformed += 1
+            _log.warning("ignored %s from %s", type(message).__name__, peer)
+            return
+        self._decide(lambda: handle(envelope, now_s), envelope.payloads, message)
+
+    @functools.cached_property
+    def _handlers(self) -> dict[type, Callable[[Envelope, float], Sequence[Action]]]:
+        """The event of each message."""
+        dispatcher = self._dispatcher
+
+        def event(call: Callable[[Any, float], Sequence[Action]]) -> Callable[[Envelope, float], Sequence[Action]]:
+            return lambda envelope, now_s: call(envelope.message, now_s)
+
+        return {
+            LaneHello: event(self._lane_hello),
+            Task: self._task,
+            LaneDrop: event(lambda m, _: dispatcher.frame_dropped(Drop(FrameKey(m.source, m.seq), m.stage, m.reason))),
+            LaneEnd: event(lambda m, _: dispatcher.lane_ended(m.source)),
+            ReplicaHello: event(lambda m, now_s: dispatcher.replica_joined(m.replica, m.credits, now_s)),
+            Heartbeat: event(lambda m, now_s: dispatcher.replica_heard(m.replica, now_s, is_loading=m.is_loading)),
+            Result: event(
+                lambda m, now_s: dispatcher.result(
+                    m.replica, FrameKey(m.posed.source, m.posed.seq), m.posed.infer_s, now_s
+                )
+            ),
+            Failed: event(self._failed),
+            ReplicaBye: event(
+                lambda m, now_s: (dispatcher.replica_lost if m.has_failed else dispatcher.replica_left)(
+                    m.replica, now_s
+                )
+            ),
+        }
+
+    def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
+        actions = self._dispatcher.lane_joined(hello.source, is_live=hello.is_live, max_age_s=hello.max_age_s)
+        send_to(self._lanes, results_identity(hello.source), Welcome())
+        return actions
+
+    def _task(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
+        task = envelope.message
+        assert isinstance(task, Task)  # noqa: S101 - the table of handlers says so
+        key = FrameKey(task.source, task.seq)
+        if self._dispatcher.expects(key):
+            self._waiting[key] = (task, envelope.payloads)
+        return self._dispatcher.frame_taken(key, task.captured_s, now_s)
+
+    def _failed(self, failed: Failed, now_s: float) -> Sequence[Action]:
+        _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
+        return self._dispatcher.failed(failed.replica, FrameKey(failed.source, failed.seq), now_s)
+
+    def _decide(
+        self, event: Callable[[], Sequence[Action]], payloads: Sequence[zmq.Frame], message: object = None
+    ) -> None:
+        """Let the dispatcher decide under the lock, then send what it decided."""
+        with self._lock:
+            actions = event()
+        for action in actions:
+            if isinstance(action, Assign):
+                self._assign(action)
+            elif isinstance(action, End):
+                self._end(action, message, payloads)
+            elif isinstance(action, RecallFrame):
+                send_to(self._lanes, tasks_identity(action.key.source), Recall(action.key.source, action.key.seq))
+            elif isinstance(action, Finish):
+                send_to(self._lanes, results_identity(action.source), Finished(action.source))
+
+    def _assign(self, action: Assign) -> None:
+        task, payloads = self._waiting.pop(action.key)
+        send_to(self._replicas, action.replica, Work((task,)), payloads)
+
+    def _end(self, end: End, message: object, payloads: Sequence[zmq.Frame]) -> None:
+        self._waiting.pop(end.key, None)
+        lane = results_identity(end.key.source)
+        if end.drop is None:
+            assert isinstance(message, Result)  # noqa: S101 - only a result ends a frame with poses
+            posed: Posed = message.posed
+            send_to(self._lanes, lane, posed, payloads)
+        else:
+            send_to(self._lanes, lane, Dropped(end.key.source, end.key.seq, end.drop.stage, end.drop.reason))

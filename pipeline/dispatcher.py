@@ -1,0 +1,366 @@
+"""Who gets which frame, what is dropped and what is handed out again: events and a time in, actions out.
+
+The class has no socket, thread or clock of its own, so that thousands of random histories can drive it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from posestream.pipeline.counters import FrameCounts
+from posestream.stages.items import Drop, FrameKey, Reason, Stage
+
+__all__ = ["Action", "Assign", "Dispatcher", "DispatcherSettings", "End", "Finish", "RecallFrame"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Give this frame to this replica."""
+
+    replica: str
+    key: FrameKey
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Tell the lane that the frame has ended: with the poses just received, or dropped."""
+
+    key: FrameKey
+    drop: Drop | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecallFrame:
+    """Ask the lane to send the frame's task again."""
+
+    key: FrameKey
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Tell the lane that all its frames have ended and no more will come."""
+
+    source: str
+
+
+Action = Assign | End | RecallFrame | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherSettings:
+    """The dispatcher's patience."""
+
+    #: A replica that was not heard for so long is lost.
+    heartbeat_timeout_s: float = 5.0
+    #: The same while it loads its network or compiles for a new shape.
+    loading_timeout_s: float = 180.0
+    #: A frame that brought down so many replicas is dropped as poison.
+    poison_after: int = 2
+
+
+class _Phase(Enum):
+    WAITING = auto()
+    HELD = auto()
+    RECALLED = auto()
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A frame in flight."""
+
+    key: FrameKey
+    captured_s: float
+    phase: _Phase = _Phase.WAITING
+    #: Replicas that were lost, or failed, with it in hand.
+    losses: int = 0
+
+
+@dataclass(slots=True)
+class _Source:
+    """A source and its frames in flight by seq."""
+
+    is_live: bool
+    max_age_s: float | None
+    frames: dict[int, _Frame] = field(default_factory=dict)
+    waiting: deque[int] = field(default_factory=deque)
+    counts: FrameCounts = field(default_factory=FrameCounts)
+    has_ended: bool = False
+    is_finished: bool = False
+
+
+@dataclass(slots=True)
+class _Replica:
+    """A replica, the credits it gave and what it holds."""
+
+    heard_s: float
+    credits: int = 0
+    is_loading: bool = True
+    held: dict[FrameKey, None] = field(default_factory=dict)
+
+    @property
+    def free(self) -> int:
+        """How many more frames it takes."""
+        return 0 if self.is_loading else self.credits - len(self.held)
+
+
+class Dispatcher:
+    """Hands waiting frames to free replicas, fairly between sources, and ends every frame exactly once.
+
+    Each method is one event; `now_s` is the head's monotonic clock. The actions that come back are to be done in
+    their order.
+    """
+
+    def __init__(self, settings: DispatcherSettings) -> None:
+        self._settings = settings
+        self._sources: dict[str, _Source] = {}
+        self._replicas: dict[str, _Replica] = {}
+        #: Sources with waiting frames, the next one to be served first.
+        self._turns: deque[str] = deque()
+        #: Frames that come back from lost replicas; they go ahead of all others.
+        self._redo: deque[FrameKey] = deque()
+        self.redelivered = 0
+        self.ignored = 0
+
+    def __repr__(self) -> str:
+        waiting = sum(len(source.waiting) for source in self._sources.values())
+        held = sum(len(replica.held) for replica in self._replicas.values())
+        return f"<Dispatcher sources={len(self._sources)} replicas={len(self._replicas)} waiting={waiting} held={held}>"
+
+    @property
+    def counts(self) -> dict[str, FrameCounts]:
+        """A copy of every source's counts."""
+        return {name: source.counts.copy() for name, source in self._sources.items()}
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The replicas that are there, in the order in which they came."""
+        return tuple(self._replicas)
+
+    # lanes
+
+    def lane_joined(self, source: str, *, is_live: bool, max_age_s: float | None) -> list[Action]:
+        """Begin to take frames from a source."""
+        if source in self._sources:
+            self.ignored += 1
+        else:
+            self._sources[source] = _Source(is_live, max_age_s)
+        return []
+
+    def expects(self, key: FrameKey) -> bool:
+        """Tell whether a frame is the next of its source, or one that was recalled."""
+        source = self._sources.get(key.source)
+        if source is None:
+            return False
+        known = source.frames.get(key.seq)
+        if known is not None:
+            return known.phase is _Phase.RECALLED
+        return not source.has_ended and key.seq == source.counts.taken
+
+    def frame_taken(self, key: FrameKey, captured_s: float, now_s: float) -> list[Action]:
+        """Queue a frame, or one that comes again after a recall."""
+        if not self.expects(key):
+            return self._ignore()
+        source = self._sources[key.source]
+        if key.seq in source.frames:
+            return self._comes_again(source.frames[key.seq], now_s)
+        source.counts.taken += 1
+        actions: list[Action] = []
+        if source.is_live:
+            while source.waiting:
+                older = FrameKey(key.source, source.waiting.popleft())
+                actions += self._drop(older, Stage.DISPATCH, Reason.NEWER)
+        source.frames[key.seq] = _Frame(key, captured_s)
+        if not source.waiting and key.source not in self._turns:
+            self._turns.append(key.source)
+        source.waiting.append(key.seq)
+        return actions + self._hand_out(now_s)
+
+    def frame_dropped(self, drop: Drop) -> list[Action]:
+        """Count a frame that its lane took but could not prepare."""
+        source = self._sources.get(drop.key.source)
+        if source is None or not self.expects(drop.key) or drop.key.seq in source.frames:
+            return self._ignore()
+        source.counts.taken += 1
+        source.counts.end(drop)
+        return [End(drop.key, drop), *self._finish(drop.key.source)]
+
+    def lane_ended(self, name: str) -> list[Action]:
+        """Expect no more frames from a source."""
+        source = self._sources.get(name)
+        if source is None:
+            return self._ignore()
+        source.has_ended = True
+        return self._finish(name)
+
+    # replicas
+
+    def replica_joined(self, name: str, credit: int, now_s: float) -> list[Action]:
+        """Meet a replica; `credit` frames are what it will hold at once, 0 while it loads."""
+        replica = self._replicas.setdefault(name, _Replica(now_s))
+        replica.heard_s = now_s
+        replica.credits = credit
+        replica.is_loading = credit == 0
+        return self._hand_out(now_s)
+
+    def replica_heard(self, name: str, now_s: float, *, is_loading: bool) -> list[Action]:
+        """Note a replica's heartbeat."""
+        replica = self._replicas.get(name)
+        if replica is None:
+            return self._ignore()
+        replica.heard_s = now_s
+        replica.is_loading = is_loading or replica.credits == 0
+        return self._hand_out(now_s)
+
+    def replica_lost(self, name: str, now_s: float) -> list[Action]:
+        """Take back what a replica holds: it died, hung or left."""
+        replica = self._replicas.pop(name, None)
+        if replica is None:
+            return self._ignore()
+        actions = [action for frame in self._take_from(replica) for action in self._lose(frame)]
+        return actions + self._hand_out(now_s)
+
+    def replica_left(self, name: str, now_s: float) -> list[Action]:
+        """Take back what a replica holds, without blaming the frames."""
+        replica = self._replicas.pop(name, None)
+        if replica is None:
+            return self._ignore()
+        actions: list[Action] = [self._recall(frame) for frame in self._take_from(replica)]
+        return actions + self._hand_out(now_s)
+
+    def result(self, name: str, key: FrameKey, infer_s: float, now_s: float) -> list[Action]:
+        """End a frame whose people were found; a result that nobody waits for is ignored."""
+        frame = self._gives_back(name, key, now_s)
+        if frame is None:
+            return self._ignore() + self._hand_out(now_s)
+        source = self._sources[key.source]
+        age_s = now_s - frame.captured_s
+        if source.max_age_s is not None and age_s > source.max_age_s + infer_s:
+            ended = self._drop(key, Stage.INFER, Reason.LATE)
+        else:
+            ended = self._end(key, None)
+        return ended + self._hand_out(now_s)
+
+    def failed(self, name: str, key: FrameKey, now_s: float) -> list[Action]:
+        """Try a frame again that a replica could not do, or drop it as poison."""
+        frame = self._gives_back(name, key, now_s)
+        if frame is None:
+            return self._ignore() + self._hand_out(now_s)
+        return self._lose(frame) + self._hand_out(now_s)
+
+    # time and the end
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Find replicas that fell silent, and hand out what waits."""
+        actions: list[Action] = []
+        for name in [name for name, replica in self._replicas.items() if self._is_silent(replica, now_s)]:
+            actions += self.replica_lost(name, now_s)
+        return actions + self._hand_out(now_s)
+
+    def abandon(self, source_names: Iterable[str]) -> list[Action]:
+        """Drop everything in flight of these sources as stopped: nobody is left who could do it."""
+        actions: list[Action] = []
+        for name in source_names:
+            for seq in sorted(self._sources[name].frames):
+                actions += self._drop(FrameKey(name, seq), Stage.DISPATCH, Reason.STOPPED)
+        return actions
+
+    # inside
+
+    def _ignore(self) -> list[Action]:
+        self.ignored += 1
+        return []
+
+    def _is_silent(self, replica: _Replica, now_s: float) -> bool:
+        patience_s = self._settings.loading_timeout_s if replica.is_loading else self._settings.heartbeat_timeout_s
+        return now_s - replica.heard_s > patience_s
+
+    def _comes_again(self, frame: _Frame, now_s: float) -> list[Action]:
+        frame.phase = _Phase.WAITING
+        self._redo.append(frame.key)
+        return self._hand_out(now_s)
+
+    def _gives_back(self, name: str, key: FrameKey, now_s: float) -> _Frame | None:
+        """Free the credit of a frame that a replica reports on; None if nobody waits for that report."""
+        replica = self._replicas.get(name)
+        if replica is None:
+            return None
+        replica.heard_s = now_s
+        if key not in replica.held:
+            return None
+        del replica.held[key]
+        return self._sources[key.source].frames.get(key.seq)
+
+    def _take_from(self, replica: _Replica) -> list[_Frame]:
+        """List the frames that a replica holds and that have not been abandoned."""
+        found = (self._sources[key.source].frames.get(key.seq) for key in replica.held)
+        return [frame for frame in found if frame is not None]
+
+    def _lose(self, frame: _Frame) -> list[Action]:
+        frame.losses += 1
+        if frame.losses >= self._settings.poison_after:
+            return self._drop(frame.key, Stage.INFER, Reason.POISON)
+        return [self._recall(frame)]
+
+    def _recall(self, frame: _Frame) -> RecallFrame:
+        frame.phase = _Phase.RECALLED
+        self.redelivered += 1
+        return RecallFrame(frame.key)
+
+    def _drop(self, key: FrameKey, stage: Stage, reason: Reason) -> list[Action]:
+        return self._end(key, Drop(key, stage, reason))
+
+    def _end(self, key: FrameKey, drop: Drop | None) -> list[Action]:
+        source = self._sources[key.source]
+        del source.frames[key.seq]
+        source.counts.end(drop)
+        return [End(key, drop), *self._finish(key.source)]
+
+    def _finish(self, name: str) -> list[Action]:
+        source = self._sources[name]
+        if not source.has_ended or source.frames or source.is_finished:
+            return []
+        source.is_finished = True
+        return [Finish(name)]
+
+    def _hand_out(self, now_s: float) -> list[Action]:
+        """Give waiting frames to free replicas until either runs out."""
+        actions: list[Action] = []
+        while (replica := self._freest()) is not None:
+            key = self._next_waiting()
+            if key is None:
+                break
+            source = self._sources[key.source]
+            frame = source.frames[key.seq]
+            if source.max_age_s is not None and now_s - frame.captured_s > source.max_age_s:
+                actions += self._drop(key, Stage.DISPATCH, Reason.EXPIRED)
+                continue
+            frame.phase = _Phase.HELD
+            self._replicas[replica].held[key] = None
+            actions.append(Assign(replica, key))
+        return actions
+
+    def _freest(self) -> str | None:
+        """Name the replica with the most room, the one that came first among equals."""
+        best = max(self._replicas, key=lambda name: self._replicas[name].free, default=None)
+        return best if best is not None and self._replicas[best].free > 0 else None
+
+    def _next_waiting(self) -> FrameKey | None:
+        """Take the next frame: those that come again first, then one of each source in turn."""
+        while self._redo:
+            key = self._redo.popleft()
+            if key.seq in self._sources[key.source].frames:
+                return key
+        while self._turns:
+            name = self._turns.popleft()
+            waiting = self._sources[name].waiting
+            if not waiting:
+                continue
+            key = FrameKey(name, waiting.popleft())
+            if waiting:
+                self._turns.append(name)
+            if key.seq in self._sources[name].frames:
+                return key
+        return None

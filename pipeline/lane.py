@@ -1,0 +1,150 @@
+"""A lane: one source from its decoder to its outputs, as threads joined by sockets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from posestream.models.layout import LAYOUTS
+from posestream.pipeline.lane_in import DecodeLoop, PreprocessLoop
+from posestream.pipeline.lane_out import OutputLoop, RenderLoop
+from posestream.pipeline.lane_state import LaneProgress, LaneState
+from posestream.pipeline.part import Part
+from posestream.pipeline.sinks import OutputFailures, Sinks
+from posestream.pipeline.sockets import Addresses, ZmqContext
+from posestream.pipeline.wire import LaneHello
+from posestream.stages.errors import OutputError
+from posestream.stages.message import MessageWriter
+from posestream.stages.output import PictureSink, Sink
+from posestream.stages.preprocess import Preprocess
+from posestream.stages.render import Renderer
+from posestream.stages.source import Source, SourceInfo
+
+__all__ = ["Lane", "LanePlan"]
+
+#: A frame of a live source that is older than this when its turn comes is not inferred, in seconds.
+_LIVE_MAX_AGE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """What a lane is to do, in plain values."""
+
+    run: str
+    net_height: int
+    #: Width and height of a network input are multiples of this.
+    multiple: int
+    model: str
+    layout: str
+    #: Frames in flight at most.
+    window: int
+
+
+class Lane:
+    """Runs one source. `on_end` is called whenever one of its threads has ended."""
+
+    def __init__(
+        self,
+        plan: LanePlan,
+        context: ZmqContext,
+        addresses: Addresses,
+        source: Source,
+        sinks: Sequence[Sink],
+        picture_sinks: Sequence[PictureSink],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._state = LaneState(plan.window)
+        self._failures = OutputFailures(len(sinks) + len(picture_sinks), self.stop)
+        self._sinks = Sinks(sinks, self._failures)
+        self._picture_sinks = Sinks(picture_sinks, self._failures)
+        base = f"inproc://{plan.run}/{source.name}"
+        preprocess = PreprocessLoop(
+            context,
+            f"{base}/frames",
+            addresses.lanes,
+            source.name,
+            Preprocess(plan.net_height, plan.multiple),
+            self._state,
+            keep_pictures=bool(picture_sinks),
+        )
+        output = OutputLoop(
+            context,
+            addresses.lanes,
+            f"{base}/ended" if picture_sinks else None,
+            LaneHello(source.name, source.is_live, _LIVE_MAX_AGE_S if source.is_live else None),
+            self._state,
+            MessageWriter(plan.run, source.name, plan.model, plan.layout),
+            self._sinks,
+        )
+        self._decode = self._part("decode", DecodeLoop(context, f"{base}/frames", source, self._state).run, on_end)
+        self._parts = [
+            self._decode,
+            self._part("preprocess", preprocess.run, on_end),
+            self._part("output", output.run, on_end),
+        ]
+        if picture_sinks:
+            renderer = Renderer(LAYOUTS[plan.layout])
+            render = RenderLoop(context, f"{base}/ended", self._state, renderer, self._picture_sinks)
+            self._parts.append(self._part("render", render.run, on_end))
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.name} {self._state.store} {[part for part in self._parts if part.is_alive]}>"
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._source.name
+
+    @property
+    def info(self) -> SourceInfo | None:
+        """The source's facts; None until it is open."""
+        return self._state.info if self._state.is_source_open else None
+
+    @property
+    def progress(self) -> LaneProgress:
+        """What its outputs have seen."""
+        return self._state.progress
+
+    @property
+    def is_alive(self) -> bool:
+        """True until every thread has ended."""
+        return any(part.is_alive for part in self._parts)
+
+    @property
+    def source_error(self) -> BaseException | None:
+        """What ended the source early, or kept it from opening."""
+        return self._decode.error
+
+    @property
+    def crash(self) -> BaseException | None:
+        """What stopped another of its threads: the lane cannot finish."""
+        return next((part.error for part in self._parts if part is not self._decode and part.error), None)
+
+    @property
+    def output_errors(self) -> list[OutputError]:
+        """Outputs that failed."""
+        return self._failures.errors
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """What was written."""
+        return self._sinks.paths + self._picture_sinks.paths
+
+    def start(self) -> None:
+        """Start every thread; the dispatcher listens already."""
+        for part in self._parts:
+            part.start()
+
+    def stop(self) -> None:
+        """Take no more frames; those in flight go on to their end."""
+        self._state.stopping.set()
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait until every thread has ended; False if one has not by the monotonic clock's `deadline_s`."""
+        return all(part.join(max(0.0, deadline_s - time.monotonic())) for part in self._parts)
+
+    def _part(self, name: str, run: Callable[[], None], on_end: Callable[[], None]) -> Part:
+        return Part(f"{self.name}/{name}", run, on_end)

@@ -1,0 +1,133 @@
+"""The first half of a lane: decode → preprocess → tasks for the dispatcher."""
+
+from __future__ import annotations
+
+import logging
+
+import zmq
+
+from posestream.pipeline.convert import task_of
+from posestream.pipeline.dispatch_loop import tasks_identity
+from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.lane_state import POLL_MS, LaneState
+from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.wire import Done, FrameReady, LaneDrop, LaneEnd, Recall
+from posestream.stages.items import Drop, Frame, Reason, Stage
+from posestream.stages.preprocess import Preprocess
+from posestream.stages.source import Source
+
+__all__ = ["DecodeLoop", "PreprocessLoop"]
+
+_log = logging.getLogger(__name__)
+
+
+class DecodeLoop:
+    """Takes frames off the source into the lane's store, one whenever there is room."""
+
+    def __init__(self, context: ZmqContext, out_address: str, source: Source, lane: LaneState) -> None:
+        self._context = context
+        self._out_address = out_address
+        self._source = source
+        self._lane = lane
+
+    def run(self) -> None:
+        """Read the source to its end, or until stopped."""
+        with Sockets(self._context) as sockets:
+            out = sockets.open(zmq.PUSH, connect=self._out_address)
+            try:
+                self._lane.info = self._source.open()
+                self._read(out)
+            finally:
+                send(out, Done())
+                self._source.close()
+
+    def _read(self, out: ZmqSocket) -> None:
+        frames = self._source.frames()
+        while self._has_room():
+            frame = next(frames, None)
+            if frame is None:
+                return
+            self._lane.store.put(frame)
+            send(out, FrameReady(frame.key.seq))
+
+    def _has_room(self) -> bool:
+        """Wait for room in the store, so that a slow stage makes the source wait; False when stopping."""
+        stopping = self._lane.stopping
+        while not stopping.is_set():
+            if self._lane.store.wait_for_room(POLL_MS / 1000):
+                return not stopping.is_set()
+        return False
+
+
+class PreprocessLoop:
+    """Makes network inputs and offers them to the dispatcher; sends one again when it is recalled."""
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        in_address: str,
+        lanes_address: str,
+        source: str,
+        preprocess: Preprocess,
+        lane: LaneState,
+        *,
+        keep_pictures: bool,
+    ) -> None:
+        self._context = context
+        self._in_address = in_address
+        self._lanes_address = lanes_address
+        self._source = source
+        self._preprocess = preprocess
+        self._lane = lane
+        self._store = lane.store
+        self._keep_pictures = keep_pictures
+
+    def run(self) -> None:
+        """Serve until the lane is done: a recall can come as long as frames are in flight."""
+        with Sockets(self._context) as sockets:
+            ready = sockets.open(zmq.PULL, bind=self._in_address)
+            identity = tasks_identity(self._source)
+            tasks = sockets.open(zmq.DEALER, connect=self._lanes_address, identity=identity)
+            self._lane.may_begin.wait()
+            self._serve(ready, tasks)
+
+    def _serve(self, ready: ZmqSocket, tasks: ZmqSocket) -> None:
+        poller = zmq.Poller()
+        poller.register(ready, zmq.POLLIN)
+        poller.register(tasks, zmq.POLLIN)
+        while not self._lane.is_done.is_set():
+            for socket, _ in poller.poll(POLL_MS):
+                message = receive(socket).message
+                if isinstance(message, FrameReady):
+                    self._prepare(tasks, self._store.frame(message.seq))
+                elif isinstance(message, Recall):
+                    self._offer(tasks, message.seq)
+                elif isinstance(message, Done):
+                    send(tasks, LaneEnd(self._source))
+                else:
+                    raise PipelineError(f"{type(message).__name__} does not belong into a lane")
+
+    def _prepare(self, tasks: ZmqSocket, frame: Frame) -> None:
+        """Make a frame's network input and offer it; a frame that has none is dropped."""
+        if frame.picture is None:
+            self._drop(tasks, Drop(frame.key, Stage.DECODE, Reason.UNDECODABLE))
+            return
+        try:
+            net_input = self._preprocess(frame)
+        except (ValueError, OSError) as error:
+            # FFmpeg refuses a few exotic pixel formats only now; the next frame may be another matter.
+            _log.warning("frame %d of %s cannot be scaled: %s", frame.key.seq, frame.key.source, error)
+            self._drop(tasks, Drop(frame.key, Stage.PREPROCESS, Reason.UNDECODABLE))
+            return
+        self._store.keep_input(frame.key.seq, net_input, keep_picture=self._keep_pictures)
+        self._offer(tasks, frame.key.seq)
+
+    def _offer(self, tasks: ZmqSocket, seq: int) -> None:
+        """Send a frame's task, unless the frame has ended meanwhile."""
+        net_input = self._store.net_input(seq)
+        if net_input is not None:
+            frame = self._store.frame(seq)
+            send(tasks, task_of(net_input, frame.captured_mono_s), [net_input.image])
+
+    def _drop(self, tasks: ZmqSocket, drop: Drop) -> None:
+        send(tasks, LaneDrop(drop.key.source, drop.key.seq, drop.stage, drop.reason))

@@ -1,0 +1,157 @@
+"""The second half of a lane: results → sequence → outputs → render → outputs of pictures."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from posestream.pipeline.convert import poses_of
+from posestream.pipeline.dispatch_loop import results_identity
+from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.lane_state import POLL_MS, FrameRate, LaneState
+from posestream.pipeline.sequencer import Sequencer
+from posestream.pipeline.sinks import Sinks
+from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.wire import Done, Dropped, Envelope, Finished, FrameReady, LaneHello, Posed, Welcome
+from posestream.stages.items import Drop, Frame, FrameKey, Poses
+from posestream.stages.message import MessageWriter
+from posestream.stages.output import Ended, PictureSink, Sink
+from posestream.stages.render import Renderer
+
+__all__ = ["OutputLoop", "RenderLoop"]
+
+
+class OutputLoop:
+    """Puts ended frames into order, makes their messages, and feeds the outputs that need no picture."""
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        lanes_address: str,
+        render_address: str | None,
+        hello: LaneHello,
+        lane: LaneState,
+        writer: MessageWriter,
+        sinks: Sinks[Sink],
+    ) -> None:
+        self._context = context
+        self._lanes_address = lanes_address
+        self._render_address = render_address
+        self._hello = hello
+        self._lane = lane
+        self._writer = writer
+        self._sinks = sinks
+        self._sequencer: Sequencer[Envelope] = Sequencer()
+
+    def run(self) -> None:
+        """Serve until every frame of the lane has ended."""
+        with Sockets(self._context) as sockets:
+            identity = results_identity(self._hello.source)
+            results = sockets.open(zmq.DEALER, connect=self._lanes_address, identity=identity)
+            render = sockets.open(zmq.PUSH, connect=self._render_address or "")
+            try:
+                self._serve(results, render)
+            finally:
+                self._lane.is_done.set()
+                self._lane.may_begin.set()
+                if self._render_address:
+                    send(render, Done())
+                self._sinks.close()
+
+    def _serve(self, results: ZmqSocket, render: ZmqSocket) -> None:
+        send(results, self._hello)
+        while not self._lane.is_done.is_set():
+            if results.poll(POLL_MS):
+                self._receive(receive(results), render)
+
+    def _receive(self, envelope: Envelope, render: ZmqSocket) -> None:
+        message = envelope.message
+        if isinstance(message, Posed | Dropped):
+            for ready in self._sequencer.push(message.seq, envelope):
+                self._end(ready, render)
+        elif isinstance(message, Welcome):
+            self._lane.may_begin.set()
+        elif isinstance(message, Finished):
+            self._lane.is_done.set()
+        else:
+            raise PipelineError(f"{type(message).__name__} does not belong into a lane")
+
+    def _end(self, envelope: Envelope, render: ZmqSocket) -> None:
+        """Write one frame to the outputs and pass it on to the renderer, or let it go."""
+        message = envelope.message
+        assert isinstance(message, Posed | Dropped)  # noqa: S101 - nothing else goes into the sequencer
+        store = self._lane.store
+        ended = self._ended(store.frame(message.seq), envelope)
+        self._lane.progress.note(ended.frame, message, time.monotonic())
+        self._sinks.open(self._lane.info)
+        self._sinks.write(lambda sink: sink.write(ended))
+        if self._render_address:
+            store.end(ended)
+            send(render, FrameReady(message.seq))
+        else:
+            store.release(message.seq)
+
+    def _ended(self, frame: Frame, envelope: Envelope) -> Ended:
+        message = envelope.message
+        if isinstance(message, Posed):
+            poses = poses_of(message, envelope.payloads)
+            return Ended(frame, poses, self._writer.poses(frame, poses, time.time()))
+        assert isinstance(message, Dropped)  # noqa: S101 - nothing else goes into the sequencer
+        drop = Drop(FrameKey(message.source, message.seq), message.stage, message.reason)
+        return Ended(frame, drop, self._writer.drop(frame, drop, time.time()))
+
+
+class RenderLoop:
+    """Draws people into their pictures, feeds the outputs of pictures, and lets the frames go."""
+
+    def __init__(
+        self, context: ZmqContext, in_address: str, lane: LaneState, renderer: Renderer, sinks: Sinks[PictureSink]
+    ) -> None:
+        self._context = context
+        self._in_address = in_address
+        self._lane = lane
+        self._renderer = renderer
+        self._sinks = sinks
+        self._rate = FrameRate()
+
+    def run(self) -> None:
+        """Serve until the outputs' thread says that nothing more comes."""
+        with Sockets(self._context) as sockets:
+            ready = sockets.open(zmq.PULL, bind=self._in_address)
+            try:
+                self._serve(ready)
+            finally:
+                self._sinks.close()
+
+    def _serve(self, ready: ZmqSocket) -> None:
+        while True:
+            if not ready.poll(POLL_MS):
+                continue
+            message = receive(ready).message
+            if isinstance(message, Done):
+                return
+            if not isinstance(message, FrameReady):
+                raise PipelineError(f"{type(message).__name__} does not belong into a lane")
+            self._render(self._lane.store.ended(message.seq))
+
+    def _render(self, ended: Ended) -> None:
+        picture = self._draw(ended)
+        self._sinks.open(self._lane.info)
+        self._sinks.write(lambda sink: sink.write(ended, picture))
+        self._lane.store.release(ended.frame.key.seq)
+
+    def _draw(self, ended: Ended) -> NDArray[np.uint8] | None:
+        """Draw a frame's people and a label; a dropped frame stays plain."""
+        rate = self._rate.note(time.monotonic())
+        if ended.frame.picture is None:
+            return None
+        picture = ended.frame.picture.bgr()
+        if isinstance(ended.outcome, Poses):
+            people = len(ended.outcome.people)
+            self._renderer.draw(
+                picture, ended.outcome, f"{rate:.1f} fps  {people} {'person' if people == 1 else 'people'}"
+            )
+        return picture

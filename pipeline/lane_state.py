@@ -1,0 +1,90 @@
+"""What the threads of one lane share: the frame store, the source's facts, progress and the signals between them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from posestream.pipeline.latency import LatencyHistogram
+from posestream.pipeline.store import FrameStore
+from posestream.pipeline.wire import Dropped, Posed
+from posestream.stages.items import Frame
+from posestream.stages.source import SourceInfo
+
+__all__ = ["POLL_MS", "FrameRate", "LaneProgress", "LaneState"]
+
+#: How often a thread that waits looks whether it shall stop, in milliseconds.
+POLL_MS = 100
+#: Frames over which the frame rate is taken.
+_RATE_FRAMES = 30
+
+
+@dataclass(slots=True)
+class LaneProgress:
+    """What a lane's outputs have seen; written by one thread, read by others."""
+
+    ended: int = 0
+    posed: int = 0
+    people: int = 0
+    first_result_s: float | None = None
+    last_result_s: float | None = None
+    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    group: LatencyHistogram = field(default_factory=LatencyHistogram)
+    infer: LatencyHistogram = field(default_factory=LatencyHistogram)
+
+    def note(self, frame: Frame, message: Posed | Dropped, now_s: float) -> None:
+        """Count an ended frame."""
+        self.ended += 1
+        self.first_result_s = now_s if self.first_result_s is None else self.first_result_s
+        self.last_result_s = now_s
+        if isinstance(message, Posed):
+            self.posed += 1
+            self.people += message.people
+            self.latency.add(now_s - frame.captured_mono_s)
+            self.infer.add(message.infer_s)
+            self.group.add(message.group_s)
+
+
+class FrameRate:
+    """Frames per second over the last few frames."""
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque(maxlen=_RATE_FRAMES)
+
+    def note(self, now_s: float) -> float:
+        """Count a frame and give the rate; 0 with the first one."""
+        self._times_s.append(now_s)
+        span_s = now_s - self._times_s[0]
+        return (len(self._times_s) - 1) / span_s if span_s > 0 else 0.0
+
+
+class LaneState:
+    """Shared by a lane's threads. Each field is written by one of them."""
+
+    def __init__(self, window: int) -> None:
+        self.store = FrameStore(window)
+        self.progress = LaneProgress()
+        #: Set when the dispatcher knows the lane.
+        self.may_begin = threading.Event()
+        #: Set when no more frames shall be taken.
+        self.stopping = threading.Event()
+        #: Set when every frame has ended.
+        self.is_done = threading.Event()
+        self._info: SourceInfo | None = None
+
+    @property
+    def is_source_open(self) -> bool:
+        """True once the source's facts are known."""
+        return self._info is not None
+
+    @property
+    def info(self) -> SourceInfo:
+        """The source's facts; whoever has a frame of it has them too."""
+        if self._info is None:
+            raise RuntimeError("the source has not been opened")
+        return self._info
+
+    @info.setter
+    def info(self, info: SourceInfo) -> None:
+        self._info = info

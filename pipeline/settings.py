@@ -1,0 +1,179 @@
+"""Settings: TOML file, then the command line's options, then `--set`; checked as a whole before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from posestream.stages.errors import SettingsError
+from posestream.stages.group import GroupSettings
+from posestream.stages.output_display import DisplaySettings
+from posestream.stages.output_images import ImagesSettings
+from posestream.stages.output_jsonl import JsonlSettings
+from posestream.stages.output_openpose import OpenPoseSettings
+from posestream.stages.output_video import VideoSettings
+from posestream.stages.source import SourceSettings
+
+__all__ = ["NetworkTable", "OutputTable", "ReplicasTable", "Settings", "load_toml", "merged", "parse_assignment"]
+
+Raw = dict[str, Any]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkTable(_Table):
+    """`[network]`: what infers, on what."""
+
+    #: A name from the registry, or "auto".
+    model: str = "auto"
+    #: A device string, or "auto".
+    device: str = "auto"
+    #: Height of the network input in pixels.
+    net_height: Annotated[int, Field(ge=64, le=4096, multiple_of=8)] = 256
+    precision: Literal["auto", "f32", "bf16"] = "auto"
+
+
+class ReplicasTable(_Table):
+    """`[replicas]`: how many work on the frames."""
+
+    #: A device string per replica; empty means one on `network.device`.
+    devices: tuple[str, ...] = ()
+    #: Frames that a replica's engine works on at once; 0 lets the engine choose.
+    requests: Annotated[int, Field(ge=0, le=64)] = 0
+    #: Frames of one source in flight at most; 0 is enough to keep every replica busy.
+    window: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class OutputTable(_Table):
+    """`[output.*]`: where results go. `{source}` in a path stands for the source's name."""
+
+    jsonl: JsonlSettings | None = None
+    openpose_json: OpenPoseSettings | None = None
+    video: VideoSettings | None = None
+    images: ImagesSettings | None = None
+    display: DisplaySettings | None = None
+    #: True: replace outputs that exist.
+    overwrite: bool = False
+
+
+class Settings(_Table):
+    """Everything that a run can be told."""
+
+    source: tuple[SourceSettings, ...] = ()
+    network: NetworkTable = NetworkTable()
+    replicas: ReplicasTable = ReplicasTable()
+    group: GroupSettings = GroupSettings()
+    output: OutputTable = OutputTable()
+
+    @classmethod
+    def parse(cls, raw: Mapping[str, Any], origin: str = "settings") -> Settings:
+        """Check raw tables, as TOML gives them.
+
+        Raises:
+            SettingsError: a key is unknown (its text names the nearest known one) or a value does not fit.
+        """
+        _check_keys(raw, cls, "", origin)
+        try:
+            return cls.model_validate(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise SettingsError(f"{origin}: {key} = {first['input']!r}: {first['msg'].lower()}") from error
+
+
+def load_toml(path: Path) -> Raw:
+    """Read a settings file.
+
+    Raises:
+        SettingsError: it is not there, not readable or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"cannot read settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not TOML: {error}") from error
+
+
+def parse_assignment(text: str) -> Raw:
+    """Turn `table.key=value` into nested tables; the value is TOML, or a plain string where it is not.
+
+    Raises:
+        SettingsError: there is no `=`, or no key before it.
+    """
+    path, equals, value_text = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise SettingsError(f"--set {text}: write it as table.key=value")
+    try:
+        value = tomllib.loads(f"value = {value_text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = value_text
+    for key in reversed(keys):
+        value = {key: value}
+    return dict(value)
+
+
+def merged(base: Raw, over: Raw) -> Raw:
+    """Lay one tree of tables over another; a list's tables are addressed by number, as in `source.0.name`."""
+    result = dict(base)
+    for key, value in over.items():
+        known = result.get(key)
+        if isinstance(value, dict) and isinstance(known, dict):
+            result[key] = merged(known, value)
+        elif isinstance(value, dict) and isinstance(known, list | tuple):
+            result[key] = _merged_list(list(known), value, key)
+        else:
+            result[key] = value
+    return result
+
+
+def _merged_list(base: list[Any], over: Raw, name: str) -> list[Any]:
+    for number, value in over.items():
+        if not number.isdecimal() or int(number) >= len(base):
+            raise SettingsError(f"{name}.{number}: there are {len(base)} of {name}, counted from 0")
+        base[int(number)] = merged(base[int(number)], value)
+    return base
+
+
+def _check_keys(raw: object, annotation: Any, path: str, origin: str) -> None:
+    """Refuse keys that nobody reads, before their values are looked at."""
+    kind = _without_none(annotation)
+    if get_origin(kind) is tuple and isinstance(raw, list | tuple):
+        for number, value in enumerate(raw):
+            _check_keys(value, get_args(kind)[0], f"{path}{number}.", origin)
+    known = _keys_of(kind)
+    if not known or not isinstance(raw, Mapping):
+        return
+    for key, value in raw.items():
+        if key not in known:
+            raise SettingsError(f"{origin}: unknown key {path}{key}{_nearest(key, known, path)}")
+        _check_keys(value, known[key], f"{path}{key}.", origin)
+
+
+def _without_none(annotation: Any) -> Any:
+    """Give X for `X | None`."""
+    arguments = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return arguments[0] if len(arguments) == 1 and type(None) in get_args(annotation) else annotation
+
+
+def _keys_of(kind: Any) -> dict[str, Any]:
+    """List a table's keys with their types; none for what is not a table."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return get_type_hints(kind)
+    return {}
+
+
+def _nearest(key: str, known: Iterable[str], path: str) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    return f"; did you mean {path}{near[0]}?" if near else f"; known are: {', '.join(known)}"

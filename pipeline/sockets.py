@@ -1,0 +1,117 @@
+"""ZeroMQ sockets as this pipeline uses them: bounded, closed in their thread, never waiting without a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.wire import Envelope, Message, Part, decode, encode
+
+__all__ = ["Addresses", "Sockets", "ZmqContext", "ZmqSocket", "receive", "receive_from", "send", "send_to"]
+
+ZmqContext = zmq.Context[zmq.Socket[bytes]]
+ZmqSocket = zmq.Socket[bytes]
+
+#: Messages that a socket holds at most. Credits and frame stores bound what is in flight far below it, so that
+#: reaching it is a bug and not a state to live in.
+HIGH_WATER_MARK = 1000
+#: Longest wait for room in a socket, in milliseconds.
+SEND_TIMEOUT_MS = 10_000
+#: How long a closed socket still delivers what it holds, in milliseconds.
+LINGER_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the dispatcher listens."""
+
+    lanes: str
+    replicas: str
+
+    @classmethod
+    def inproc(cls, run: str) -> Addresses:
+        """Give addresses for threads of one process."""
+        return cls(f"inproc://{run}/lanes", f"inproc://{run}/replicas")
+
+
+class Sockets:
+    """The sockets of one thread: made where they are used, closed when the thread's work ends."""
+
+    def __init__(self, context: ZmqContext) -> None:
+        self._context = context
+        self._sockets: list[ZmqSocket] = []
+
+    def __enter__(self) -> Sockets:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for socket in self._sockets:
+            socket.close()
+
+    def open(self, kind: int, *, bind: str = "", connect: str = "", identity: str = "") -> ZmqSocket:
+        """Make a socket in the thread that will use it."""
+        socket = self._context.socket(kind)
+        self._sockets.append(socket)
+        # Without lingering, closing a sender drops what the other side has not read yet, on inproc too.
+        socket.linger = LINGER_MS
+        socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
+        socket.sndtimeo = SEND_TIMEOUT_MS
+        if identity:
+            socket.setsockopt(zmq.IDENTITY, identity.encode())
+        if kind == zmq.ROUTER:
+            # An error tells of a peer that has gone; without it its messages would vanish silently.
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        if bind:
+            socket.bind(bind)
+        if connect:
+            socket.connect(connect)
+        return socket
+
+
+def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> None:
+    """Send an envelope; payloads travel by reference where the transport can.
+
+    Raises:
+        PipelineError: the other side did not make room in time.
+    """
+    _send(socket, encode(message, payloads))
+
+
+def send_to(socket: ZmqSocket, peer: str, message: Message, payloads: Sequence[Part] = ()) -> bool:
+    """Send an envelope to one peer of a ROUTER; False if that peer is not there (any more)."""
+    try:
+        _send(socket, [peer.encode(), *encode(message, payloads)])
+    except zmq.ZMQError as error:
+        if error.errno == zmq.EHOSTUNREACH:
+            return False
+        raise
+    return True
+
+
+def receive(socket: ZmqSocket) -> Envelope:
+    """Receive an envelope that is already there.
+
+    Raises:
+        DecodeError: it is not one of ours.
+    """
+    return decode(socket.recv_multipart(zmq.NOBLOCK, copy=False))
+
+
+def receive_from(socket: ZmqSocket) -> tuple[str, Envelope]:
+    """Receive an envelope that is already there from a ROUTER, and who sent it.
+
+    Raises:
+        DecodeError: it is not one of ours.
+    """
+    peer, *parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+    return peer.bytes.decode(errors="replace"), decode(parts)
+
+
+def _send(socket: ZmqSocket, parts: list[Part]) -> None:
+    try:
+        socket.send_multipart(parts, copy=False)
+    except zmq.Again as error:
+        raise PipelineError(f"no room in a socket for {SEND_TIMEOUT_MS / 1000:g} s") from error
