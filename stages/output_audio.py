@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,7 @@ import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av import FFmpegError, time_base
 from av import open as open_media
 from av.audio.stream import AudioStream
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
@@ -23,6 +25,9 @@ _log = logging.getLogger(__name__)
 _CODECS = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 #: Sought to so much before the origin, because a seek may land late in the sound.
 _SEEK_MARGIN_S = 2
+#: What comes along from before the origin, and the first packet after it: one that lasts over the origin, and the one
+#: that its decoding leans on.
+_PACKETS_BEFORE = 3
 
 
 class SoundCopy:
@@ -40,6 +45,7 @@ class SoundCopy:
         self._source = source
         self._target = target
         self._origin_s = origin_s
+        self._filter = _adts_filter(source)
         self._packets = self._read()
         self._next = next(self._packets, None)
 
@@ -69,29 +75,45 @@ class SoundCopy:
     def close(self) -> None:
         """Let go of the file."""
         self._next = None
-        self._packets.close()
         self._container.close()
 
-    def _read(self) -> Generator[Packet[AudioStream]]:
+    def _read(self) -> Iterator[Packet[AudioStream]]:
         """Read the file's packets from the origin on, put onto the recording's clock.
 
-        The packet before the origin comes along: a decoder needs it to begin cleanly at the origin.
+        Those just before the origin come along: a decoder needs them to begin cleanly at the origin.
         """
         try:
             if self._origin_s > _SEEK_MARGIN_S:
                 self._container.seek(int((self._origin_s - _SEEK_MARGIN_S) * time_base))
+            before: deque[Packet[AudioStream]] = deque(maxlen=_PACKETS_BEFORE)
+            last_dts = None
             for packet in self._container.demux(self._source):
-                if packet.pts is None or packet.dts is None:
+                # 1: the end. 2: times that run backwards, which a damaged file may have and MP4 may not.
+                if packet.pts is None or packet.dts is None or (last_dts is not None and packet.dts <= last_dts):
                     continue
+                last_dts = packet.dts
                 origin = round(self._origin_s / packet.time_base)
-                if packet.pts + 2 * (packet.duration or 0) < origin:
-                    continue
                 packet.pts -= origin
                 packet.dts -= origin
-                packet.stream = self._target
-                yield packet
+                before.append(packet)
+                if packet.pts >= 0:
+                    yield from self._targeted(before)
+                    before.clear()
         except (FFmpegError, OSError) as error:
             _log.warning("the sound of %s is left out from here on: %s", self._container.name, error)
+
+    def _targeted(self, packets: Iterable[Packet[AudioStream]]) -> Iterator[Packet[AudioStream]]:
+        """Make packets ones of the output."""
+        for packet in packets:
+            for filtered in self._filter.filter(packet) if self._filter else [packet]:
+                filtered.stream = self._target
+                yield filtered
+
+
+def _adts_filter(source: AudioStream) -> BitStreamFilterContext | None:
+    """Give a filter that takes off the header of each AAC packet of a broadcast, which MP4 has once for all."""
+    has_headers = source.codec_context.name == "aac" and not source.codec_context.extradata
+    return BitStreamFilterContext("aac_adtstoasc", source) if has_headers else None
 
 
 def _begin_s(packet: Packet[AudioStream]) -> Fraction:

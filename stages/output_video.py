@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.items import Frame
+from posestream.stages.media_file import MediaFile
 from posestream.stages.output import Ended, make_folder, output_errors
 from posestream.stages.output_audio import SoundCopy
 from posestream.stages.timeline import Timeline
@@ -108,6 +109,7 @@ class VideoSink:
     def __init__(self, settings: VideoSettings) -> None:
         self._settings = settings
         self._info: SourceInfo | None = None
+        self._file: MediaFile | None = None
         self._recording: _Recording | None = None
 
     @property
@@ -127,9 +129,9 @@ class VideoSink:
             OutputError: the file cannot be created.
         """
         make_folder(self._settings.path.parent)
-        # FFmpeg opens it with the first picture only: what is wrong with the path is to be known before any work.
-        with output_errors(self._settings.path), self._settings.path.open("wb"):
-            self._info = info
+        with output_errors(self._settings.path):
+            self._file = MediaFile(self._settings.path)
+        self._info = info
 
     def write(self, ended: Ended, picture_bgr: NDArray[np.uint8] | None) -> None:
         """Encode one picture.
@@ -137,19 +139,15 @@ class VideoSink:
         Raises:
             OutputError: it could not be encoded or written.
         """
-        if self._info is None:
+        if self._info is None or self._file is None:
             raise ValueError("VideoSink.write before open or after close")
         if picture_bgr is None:
             return
         with _encoder_errors(self._settings.path):
             if self._recording is None:
-                self._recording = _Recording(self._settings, self._info, ended.frame, picture_bgr)
-            try:
-                self._recording.write(ended.frame, picture_bgr)
-            except (FFmpegError, OSError):
-                self._recording.abandon()
-                self._info = self._recording = None
-                raise
+                self._recording = _Recording(self._settings, self._info, self._file, (ended.frame, picture_bgr))
+            self._recording.write(ended.frame, picture_bgr)
+            self._file.check()
 
     def close(self) -> None:
         """Write what the encoder holds back and finish the file; closing again does nothing.
@@ -157,27 +155,39 @@ class VideoSink:
         Raises:
             OutputError: it could not be written.
         """
-        self._info = None
+        file, self._file = self._file, None
+        if file is None:
+            return
         recording, self._recording = self._recording, None
-        if recording is not None:
-            with _encoder_errors(self._settings.path):
-                recording.close()
+        with _encoder_errors(self._settings.path):
+            try:
+                if recording is not None and file.error is None:
+                    recording.close()
+                    file.check()
+            finally:
+                # After a failure the file's end cannot be written either, and the first failure was told.
+                if recording is not None:
+                    recording.abandon()
+                file.close()
 
 
 class _Recording:
-    """One open video file, from its first picture on."""
+    """One open video, from its first frame and picture on."""
 
-    def __init__(self, settings: VideoSettings, info: SourceInfo, first: Frame, picture_bgr: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, settings: VideoSettings, info: SourceInfo, file: MediaFile, first: tuple[Frame, NDArray[np.uint8]]
+    ) -> None:
+        frame, picture_bgr = first
         # Still pictures have no clock; a millisecond is fine enough for the time they are shown.
-        ticks_s = Fraction(1, 1000) if first.pts is None else first.time_base
+        ticks_s = Fraction(1, 1000) if frame.pts is None else frame.time_base
         self._timeline = Timeline(ticks_s, info.rate, settings.picture_s, info.is_live)
         height_px, width_px = picture_bgr.shape[:2]
         self._canvas = YuvCanvas(width_px, height_px, info.color)
-        self._container = open_media(str(settings.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
+        self._container = open_media(file, "w", format="mp4", options=_CONTAINER_OPTIONS)
         self._stream = self._add_stream(settings, info)
         self._sound: SoundCopy | None = None
-        if settings.has_sound and info.path is not None and first.pts is not None:
-            self._sound = SoundCopy.of(info.path, self._container, first.pts * first.time_base)
+        if settings.has_sound and info.path is not None and frame.pts is not None:
+            self._sound = SoundCopy.of(info.path, self._container, frame.pts * frame.time_base)
 
     def write(self, frame: Frame, picture_bgr: NDArray[np.uint8]) -> None:
         """Encode one picture, and copy the sound up to it."""
@@ -192,20 +202,14 @@ class _Recording:
 
     def close(self) -> None:
         """Write what is held back, the sound up to the last picture's end, and the file's end."""
-        try:
-            if self._sound is not None:
-                self._container.mux(list(self._sound.until(self._timeline.end_s)))
-            self._container.mux(self._stream.encode(None))
-            self._drop_sound()
-            self._container.close()
-        except (FFmpegError, OSError):
-            self.abandon()
-            raise
+        if self._sound is not None:
+            self._container.mux(list(self._sound.until(self._timeline.end_s)))
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
 
     def abandon(self) -> None:
-        """Let go of everything after a failure; what was written so far stays."""
+        """Let go of everything, finished or not."""
         self._drop_sound()
-        # The file's end cannot be written either, and the first failure is the one to tell.
         with suppress(FFmpegError, OSError):
             self._container.close()
 
