@@ -94,6 +94,7 @@ def _part_of(target: Path) -> Iterator[BinaryIO]:
             try:
                 yield shared
             finally:
+                shared.flush()
                 if _is_ours(shared, common) and not os.fstat(shared.fileno()).st_size:
                     common.unlink()
         return
@@ -132,8 +133,11 @@ def _complete(file: FileSpec, part: BinaryIO, progress: Progress, patience: Pati
             if _receive(file, part, progress, patience):
                 return
             cause = "the server closed the connection"
+        except urllib.error.HTTPError as error:
+            with error:  # it holds the connection
+                raise FetchError(f"cannot fetch {_whence(file)}: {_reason(error)}", _ADVICE) from error
         except (OSError, http.client.HTTPException) as error:
-            if part.tell() == before or isinstance(error, urllib.error.HTTPError):
+            if part.tell() == before:
                 raise FetchError(f"cannot fetch {_whence(file)}: {_reason(error)}", _ADVICE) from error
             cause = _reason(error)
         if is_last:

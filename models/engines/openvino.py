@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from posestream.models.cache import cache_folder
 from posestream.models.engines.base import Completed
+from posestream.models.engines.failures import Failures
 from posestream.models.engines.graph import Graph, read_graph
 from posestream.models.engines.mailbox import Mailbox
 from posestream.models.engines.picture import check_picture, check_size
@@ -102,8 +103,8 @@ class OpenVinoEngine:
         self._compiled: dict[tuple[int, int], _Compiled] = {}
         self._compiling = threading.Lock()
         self._running: dict[int, _Request] = {}
-        self._failures: list[InferenceError] = []
         self._done: Mailbox[_Request] = Mailbox()
+        self._failures = Failures(self._done)
 
     def __repr__(self) -> str:
         shapes = ", ".join("any" if height == _ANY else f"{width}×{height}" for height, width in self._compiled)
@@ -156,14 +157,7 @@ class OpenVinoEngine:
         """Take what is done, in the order of finishing."""
         done = [self._collect(request) for request in self._done.take()]
         self._find_failures()
-        if self._failures and not done:
-            failure = self._failures.pop(0)
-            if self._failures:
-                self._done.wake()
-            raise failure
-        if self._failures:
-            self._done.wake()
-        return done
+        return self._failures.hand_over(done)
 
     def close(self) -> None:
         """Wait for what is running and free the networks."""
@@ -196,7 +190,7 @@ class OpenVinoEngine:
             except RuntimeError as error:
                 failure = InferenceError(request.ticket, f"{self._spec.name}: the inference failed: {brief(error)}")
                 failure.__cause__ = error
-                self._failures.append(failure)
+                self._failures.add(failure)
                 self._free(request)
 
     def _free(self, request: _Request) -> None:

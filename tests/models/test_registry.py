@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+
+from posestream.models.errors import ModelError
+from posestream.models.layout import LAYOUTS
+from posestream.models.registry import find_network, load_registry, parse_registry
+from posestream.models.spec import Access
+
+ENTRY = """
+[[network]]
+name = "net"
+title = "A network"
+layout_name = "openpose-15"
+licence = "MIT"
+is_restricted = false
+access = "url"
+stride = 8
+devices = ["cpu"]
+input = { layout = "nchw" }
+heatmaps = { tensor = "maps", layout = "nchw", first = 0, count = 16 }
+pafs = { tensor = "maps", layout = "nchw", first = 16, count = 28 }
+files = [{ name = "net.xml", digest = "md5:00000000000000000000000000000000", source = "https://example.org/net.xml" }]
+"""
+
+
+def test_networks_come_in_the_order_of_preference():
+    """The registry holds the networks of the design, the fastest first."""
+    assert list(load_registry()) == [
+        "human-pose-estimation-0001-int8",
+        "mobilenet-thin",
+        "openpose-mpi",
+        "openpose-coco",
+        "openpose-body25",
+    ]
+
+
+@pytest.mark.parametrize("spec", load_registry().values(), ids=str)
+def test_entry_fits_its_layout(spec):
+    """Every entry's channels are those of its layout, and its digests, devices and licence are told."""
+    layout = LAYOUTS[spec.layout_name]
+    assert (spec.heatmaps.count, spec.pafs.count) == (len(layout.keypoints) + 1, 2 * len(layout.limbs))
+    assert sorted(channel for pair in layout.paf_channels for channel in pair) == list(range(spec.pafs.count))
+    assert spec.devices
+    assert spec.licence_url.startswith("https://")
+    assert spec.is_restricted == (spec.access is Access.IMPORT)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("human-pose-estimation-0001-int8", None),
+        ("mobilenet-thin", 57),
+        ("openpose-mpi", 44),
+        ("openpose-coco", 57),
+        ("openpose-body25", 78),
+    ],
+)
+def test_outputs_cover_all_channels(name, channels):
+    """Heatmaps and PAFs of one tensor make up all of its channels; the int8 network has a tensor for each."""
+    spec = load_registry()[name]
+    if channels is None:
+        assert spec.heatmaps.tensor != spec.pafs.tensor
+    else:
+        assert spec.heatmaps.tensor == spec.pafs.tensor
+        assert spec.pafs.first == spec.heatmaps.count
+        assert spec.heatmaps.count + spec.pafs.count == channels
+
+
+def test_openpose_input_is_centred():
+    """CMU's networks take x/256 − 0.5, and the small ones take 0…255 as it is."""
+    registry = load_registry()
+    assert (registry["openpose-coco"].input.scale, registry["openpose-coco"].input.shift) == (1 / 256, -0.5)
+    assert (registry["mobilenet-thin"].input.scale, registry["mobilenet-thin"].input.shift) == (1.0, 0.0)
+
+
+def test_unknown_name_gets_the_nearest():
+    """A misspelt name is answered with the nearest known one, a name like none with all of them."""
+    registry = load_registry()
+    with pytest.raises(ModelError, match="did you mean 'mobilenet-thin'"):
+        find_network("mobilenet_thin", registry)
+    with pytest.raises(ModelError, match="known are: human-pose-estimation-0001-int8, mobilenet-thin"):
+        find_network("xyzzy", registry)
+    assert find_network("openpose-mpi", registry) is registry["openpose-mpi"]
+
+
+def test_sound_entry_is_read():
+    """The entry that the next test breaks is sound as it stands."""
+    assert parse_registry(ENTRY)["net"].files[0].source == "https://example.org/net.xml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("count = 28", "count = 26", "has 28 channels, not 26"),
+        ("first = 16", "first = 15", "overlap"),
+        ('layout_name = "openpose-15"', 'layout_name = "openpose-16"', "unknown layout 'openpose-16'"),
+        ('access = "url"', 'access = "post"', "'post' is not a valid Access"),
+        ('access = "url"', 'access = "package"', "does not fit access"),
+        ('access = "url"', 'access = "url"\npackage = "x==1"', "'package' goes with"),
+        ("md5:0", "md5:g", "is no sha256:"),
+        ("stride = 8", "stride = 16", "no whole cells"),
+        ("stride = 8", "", "stride"),
+        ("stride = 8", "stride = 8\nspeed = 3", "speed"),
+        ('name = "net.xml"', 'name = "../net.xml"', "has no folder"),
+        ('name = "net"', 'name = "Net"', "lower-case"),
+        ('devices = ["cpu"]', "devices = []", "needs files and devices"),
+        ('pafs = { tensor = "maps", layout = "nchw"', 'pafs = { tensor = "maps", layout = "nhwc"', "different axes"),
+    ],
+)
+def test_wrong_entry_is_named(old, new, said):
+    """An entry that contradicts itself is refused in one line that names it and what is wrong."""
+    assert old in ENTRY
+    with pytest.raises(ModelError, match="registry's network") as caught:
+        parse_registry(ENTRY.replace(old, new, 1))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_name_is_given_once():
+    """Two networks of one name are refused."""
+    with pytest.raises(ModelError, match="appears twice"):
+        parse_registry(ENTRY + ENTRY)
+
+
+def test_damaged_file_is_one_line():
+    """A registry that is no TOML is refused in one line."""
+    with pytest.raises(ModelError, match="damaged"):
+        parse_registry("[[network")
