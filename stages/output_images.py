@@ -1,0 +1,102 @@
+"""Rendered pictures as files: one per frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from posestream.stages.errors import OutputError, SettingsError
+from posestream.stages.output import Ended, make_folder
+from posestream.stages.output_files import FrameFiles
+
+if TYPE_CHECKING:
+    from posestream.stages.source_protocol import SourceInfo
+
+__all__ = ["ImagesSettings", "ImagesSink"]
+
+_FORMATS = ("jpg", "png")
+#: JPEG's quality (0…100): 95, OpenCV's own, makes much larger files that look the same.
+_JPEG_QUALITY = 90
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesSettings:
+    """The folder that the pictures go to, and their format, jpg or png.
+
+    Raises:
+        SettingsError: the format is another one.
+    """
+
+    folder: Path
+    format: str = "jpg"
+
+    def __post_init__(self) -> None:
+        if self.format not in _FORMATS:
+            raise SettingsError(f"picture format {self.format!r} is unknown; choose one of {', '.join(_FORMATS)}")
+
+    @property
+    def ending(self) -> str:
+        """What each file's name ends with."""
+        return f"rendered.{self.format}"
+
+
+class ImagesSink:
+    """Writes `SOURCE_000000000000_rendered.jpg` per video frame, `STEM_rendered.jpg` per picture.
+
+    After a drop the plain picture is written, so that a video's files are a whole sequence; a frame without any
+    picture has no file.
+    """
+
+    def __init__(self, settings: ImagesSettings) -> None:
+        self._settings = settings
+        self._files = FrameFiles(settings.folder, settings.ending)
+
+    @property
+    def name(self) -> str:
+        """The folder, as people call it."""
+        return f"images {self._settings.folder}"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The folder."""
+        return (self._settings.folder,)
+
+    def open(self, info: SourceInfo) -> None:  # noqa: ARG002  # every frame tells its source
+        """Create the folder where missing.
+
+        Raises:
+            OutputError: the folder cannot be created.
+        """
+        make_folder(self._settings.folder)
+
+    def write(self, ended: Ended, picture_bgr: NDArray[np.uint8] | None) -> None:
+        """Write one picture; a reader never sees half of it.
+
+        Raises:
+            OutputError: it could not be encoded or written.
+        """
+        if picture_bgr is not None:
+            self._files.write(ended.frame, self._encoded(picture_bgr))
+
+    def close(self) -> None:
+        """Do nothing: every file is complete once written."""
+
+    def _encoded(self, picture_bgr: NDArray[np.uint8]) -> bytes:
+        """Give a picture as the bytes of a file."""
+        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if self._settings.format == "jpg" else []
+        height_px, width_px = picture_bgr.shape[:2]
+        try:
+            is_done, data = cv2.imencode(f".{self._settings.format}", picture_bgr, options)
+        except cv2.error:
+            is_done = False
+        if not is_done:
+            raise OutputError(
+                f"cannot write pictures to {self._settings.folder}: a picture of {width_px}×{height_px} does not fit "
+                f"into {self._settings.format}; choose another format"
+            )
+        return data.tobytes()
