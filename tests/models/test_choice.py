@@ -51,7 +51,7 @@ class FakeStore:
     ],
 )
 def test_auto_takes_the_fastest_that_can_be_had(here, reachable, device, expected, asked):
-    """`auto` takes the first network that the device runs and that is here or fetched, waiting little if it need not."""
+    """`auto` takes the first network that the device runs and that is here or fetched, waiting little if it can."""
     store = FakeStore(here, reachable)
     choice = choose("auto", device, store, REGISTRY)
     assert choice.spec.name == expected
