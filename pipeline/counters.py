@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from posestream.stages.items import Drop
@@ -35,6 +36,18 @@ class FrameCounts:
             self.posed += 1
         else:
             self.dropped[f"{drop.stage}/{drop.reason}"] += 1
+
+    def forget(self, endings: Iterable[Drop | None], in_flight: int) -> None:
+        """Uncount frames that will be taken again: those that ended so, and so many in flight."""
+        for drop in endings:
+            self.taken -= 1
+            if drop is None:
+                self.posed -= 1
+            else:
+                self.dropped[f"{drop.stage}/{drop.reason}"] -= 1
+        self.taken -= in_flight
+        # A reason that is back at none is not told.
+        self.dropped = +self.dropped
 
     def copy(self) -> FrameCounts:
         """Give the counts as they are now."""

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import zmq
@@ -20,15 +21,20 @@ from posestream.pipeline.wire import (
     Envelope,
     Failed,
     Finished,
+    Heard,
     Heartbeat,
+    Join,
     LaneDrop,
     LaneEnd,
     LaneHello,
+    LaneReport,
     Posed,
     Recall,
+    Rejoin,
     ReplicaBye,
     ReplicaHello,
     Result,
+    Serve,
     Stop,
     Task,
     Welcome,
@@ -36,7 +42,7 @@ from posestream.pipeline.wire import (
 )
 from posestream.stages.items import Drop, FrameKey
 
-__all__ = ["DispatchLoop", "results_identity", "tasks_identity"]
+__all__ = ["DispatchLoop", "Report", "results_identity", "tasks_identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,19 +60,31 @@ def results_identity(source: str) -> str:
     return f"{source}/results"
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a lane's process told last, and when, in seconds of the monotonic clock."""
+
+    message: LaneReport
+    payloads: Sequence[zmq.Frame]
+    heard_s: float
+
+
 class DispatchLoop:
     """Listens to lanes and replicas, asks the `Dispatcher` what to do, and does it."""
 
-    def __init__(self, context: ZmqContext, addresses: Addresses, settings: DispatcherSettings) -> None:
+    def __init__(
+        self, context: ZmqContext, addresses: Addresses, serve: Serve, settings: DispatcherSettings | None = None
+    ) -> None:
         self._context = context
         self._addresses = addresses
-        self._dispatcher = Dispatcher(settings)
+        self._serve_message = serve
+        self._dispatcher = Dispatcher(settings or DispatcherSettings())
         #: Tasks that wait for a replica, with their pictures.
         self._waiting: dict[FrameKey, tuple[Task, Sequence[zmq.Frame]]] = {}
         self._stopping = threading.Event()
         self._abandoning = threading.Event()
         self._lock = threading.Lock()
-        self._counts: dict[str, FrameCounts] = {}
+        self._reports: dict[str, Report] = {}
         #: Set once lanes and replicas may connect.
         self.is_listening = threading.Event()
         self.malformed = 0
@@ -76,6 +94,22 @@ class DispatchLoop:
         with self._lock:
             counts = self._dispatcher.counts.get(source)
         return counts or FrameCounts()
+
+    def report(self, source: str) -> Report | None:
+        """Give the last report of a lane's process."""
+        with self._lock:
+            return self._reports.get(source)
+
+    def forget_report(self, source: str) -> None:
+        """Forget the reports of a lane's process that died."""
+        with self._lock:
+            self._reports.pop(source, None)
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        """The replicas that are there now."""
+        with self._lock:
+            return self._dispatcher.replicas
 
     @property
     def redelivered(self) -> int:
@@ -95,6 +129,8 @@ class DispatchLoop:
         with Sockets(self._context) as sockets:
             self._lanes = sockets.open(zmq.ROUTER, bind=self._addresses.lanes)
             self._replicas = sockets.open(zmq.ROUTER, bind=self._addresses.replicas)
+            for address in self._addresses.listen:
+                sockets.bind(self._replicas, address)
             self.is_listening.set()
             self._serve()
             for replica in self._dispatcher.replicas:
@@ -148,8 +184,10 @@ class DispatchLoop:
             Task: self._task,
             LaneDrop: event(lambda m, _: dispatcher.frame_dropped(Drop(FrameKey(m.source, m.seq), m.stage, m.reason))),
             LaneEnd: event(lambda m, _: dispatcher.lane_ended(m.source)),
+            LaneReport: self._lane_report,
+            Join: event(self._join),
             ReplicaHello: event(lambda m, now_s: dispatcher.replica_joined(m.replica, m.credits, now_s)),
-            Heartbeat: event(lambda m, now_s: dispatcher.replica_heard(m.replica, now_s, is_loading=m.is_loading)),
+            Heartbeat: event(self._heartbeat),
             Result: event(
                 lambda m, now_s: dispatcher.result(
                     m.replica, FrameKey(m.posed.source, m.posed.seq), m.posed.infer_s, now_s
@@ -164,9 +202,29 @@ class DispatchLoop:
         }
 
     def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
-        actions = self._dispatcher.lane_joined(hello.source, is_live=hello.is_live, max_age_s=hello.max_age_s)
+        actions = self._dispatcher.lane_joined(
+            hello.source, is_live=hello.is_live, max_age_s=hello.max_age_s, first_seq=hello.first_seq
+        )
+        # Tasks of a lane that died are not to be taken for those of the lane that goes on.
+        for key in [key for key in self._waiting if key.source == hello.source]:
+            del self._waiting[key]
         send_to(self._lanes, results_identity(hello.source), Welcome())
         return actions
+
+    def _lane_report(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
+        report = envelope.message
+        assert isinstance(report, LaneReport)  # noqa: S101 - the table of handlers says so
+        self._reports[report.source] = Report(report, envelope.payloads, now_s)
+        return ()
+
+    def _join(self, join: Join, _now_s: float) -> Sequence[Action]:
+        send_to(self._replicas, join.replica, self._serve_message)
+        return ()
+
+    def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
+        is_known = beat.replica in self._dispatcher.replicas
+        send_to(self._replicas, beat.replica, Heard() if is_known else Rejoin())
+        return self._dispatcher.replica_heard(beat.replica, now_s, is_loading=beat.is_loading)
 
     def _task(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
         task = envelope.message

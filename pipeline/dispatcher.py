@@ -61,6 +61,10 @@ class DispatcherSettings:
     poison_after: int = 2
 
 
+#: Endings that are remembered for each source: far more than outputs hold back between two fragments of a video.
+_REMEMBERED = 20_000
+
+
 class _Phase(Enum):
     WAITING = auto()
     HELD = auto()
@@ -87,8 +91,22 @@ class _Source:
     frames: dict[int, _Frame] = field(default_factory=dict)
     waiting: deque[int] = field(default_factory=deque)
     counts: FrameCounts = field(default_factory=FrameCounts)
+    #: The seq that the lane will send next.
+    next_seq: int = 0
+    #: How the last frames ended, by seq: what a lane that goes on after another one died may do once more.
+    endings: deque[tuple[int, Drop | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     has_ended: bool = False
     is_finished: bool = False
+
+    def go_back(self, seq: int) -> None:
+        """Forget the frames from `seq` on, as if they had not been taken."""
+        redone = [drop for ended, drop in self.endings if ended >= seq]
+        self.endings = deque(((ended, drop) for ended, drop in self.endings if ended < seq), maxlen=_REMEMBERED)
+        self.counts.forget(redone, len(self.frames))
+        self.frames.clear()
+        self.waiting.clear()
+        self.next_seq = seq
+        self.has_ended = self.is_finished = False
 
 
 @dataclass(slots=True)
@@ -141,12 +159,16 @@ class Dispatcher:
 
     # lanes
 
-    def lane_joined(self, source: str, *, is_live: bool, max_age_s: float | None) -> list[Action]:
-        """Begin to take frames from a source."""
-        if source in self._sources:
-            self.ignored += 1
+    def lane_joined(self, name: str, *, is_live: bool, max_age_s: float | None, first_seq: int = 0) -> list[Action]:
+        """Begin to take frames from a source, or go on from `first_seq` after its lane died.
+
+        What was in flight is forgotten: the lane that held it is gone. Frames from `first_seq` on that had ended are
+        done again, since an output did not hold them yet.
+        """
+        if name not in self._sources:
+            self._sources[name] = _Source(is_live, max_age_s, next_seq=first_seq)
         else:
-            self._sources[source] = _Source(is_live, max_age_s)
+            self._sources[name].go_back(first_seq)
         return []
 
     def expects(self, key: FrameKey) -> bool:
@@ -157,7 +179,7 @@ class Dispatcher:
         known = source.frames.get(key.seq)
         if known is not None:
             return known.phase is _Phase.RECALLED
-        return not source.has_ended and key.seq == source.counts.taken
+        return not source.has_ended and key.seq == source.next_seq
 
     def frame_taken(self, key: FrameKey, captured_s: float, now_s: float) -> list[Action]:
         """Queue a frame, or one that comes again after a recall."""
@@ -167,6 +189,7 @@ class Dispatcher:
         if key.seq in source.frames:
             return self._comes_again(source.frames[key.seq], now_s)
         source.counts.taken += 1
+        source.next_seq += 1
         actions: list[Action] = []
         if source.is_live:
             while source.waiting:
@@ -184,7 +207,9 @@ class Dispatcher:
         if source is None or not self.expects(drop.key) or drop.key.seq in source.frames:
             return self._ignore()
         source.counts.taken += 1
+        source.next_seq += 1
         source.counts.end(drop)
+        source.endings.append((drop.key.seq, drop))
         return [End(drop.key, drop), *self._finish(drop.key.source)]
 
     def lane_ended(self, name: str) -> list[Action]:
@@ -316,6 +341,7 @@ class Dispatcher:
         source = self._sources[key.source]
         del source.frames[key.seq]
         source.counts.end(drop)
+        source.endings.append((key.seq, drop))
         return [End(key, drop), *self._finish(key.source)]
 
     def _finish(self, name: str) -> list[Action]:

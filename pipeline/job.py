@@ -13,21 +13,19 @@ import zmq
 
 from posestream.models.choice import Choice, choose
 from posestream.models.download import Progress, ignore_progress
-from posestream.models.engines import device_family, open_engine
-from posestream.models.engines.base import Engine
+from posestream.models.engines import device_family
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.dispatch_loop import DispatchLoop
-from posestream.pipeline.dispatcher import DispatcherSettings
 from posestream.pipeline.lane import Lane, LanePlan
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.replica import Replica
+from posestream.pipeline.serving import Serving, serve_message
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.sockets import Addresses
 from posestream.pipeline.supervisor import Supervisor
 from posestream.stages.errors import SettingsError
-from posestream.stages.group import Group
 from posestream.stages.output import Sink
 from posestream.stages.source import SourceSettings, derive_names, open_source
 
@@ -59,6 +57,11 @@ class Job:
         """Frames of one source in flight at most."""
         wanted = _WINDOW_PER_REPLICA * len(self.devices) + _WINDOW_OF_LANE
         return self.settings.replicas.window or wanted
+
+    def serving(self, device: str) -> Serving:
+        """What a replica on this device works with."""
+        network, requests = self.settings.network, self.settings.replicas.requests
+        return Serving(self.choice.spec, self.choice.weights, device, network.precision, requests, self.settings.group)
 
 
 def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore_progress) -> Job:
@@ -92,15 +95,7 @@ def start_job(job: Job, extra_sinks: Sequence[Callable[[str], Sink]] = ()) -> Su
 
     def make_replicas(on_end: Callable[[], None]) -> list[Replica]:
         return [
-            Replica(
-                f"replica-{number}",
-                context,
-                addresses,
-                spec,
-                _engine_opener(job, device),
-                Group(spec.layout, settings.group),
-                on_end,
-            )
+            Replica(f"replica-{number}", context, addresses, job.serving(device), on_end)
             for number, device in enumerate(job.devices, 1)
         ]
 
@@ -118,7 +113,7 @@ def start_job(job: Job, extra_sinks: Sequence[Callable[[str], Sink]] = ()) -> Su
             for source, outputs in zip(job.sources, job.outputs, strict=True)
         ]
 
-    dispatch = DispatchLoop(context, addresses, DispatcherSettings())
+    dispatch = DispatchLoop(context, addresses, serve_message(spec, settings))
     supervisor = Supervisor(context, dispatch, make_replicas, make_lanes)
     supervisor.start()
     return supervisor
@@ -138,9 +133,3 @@ def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
             raise SettingsError(f"source name {name!r} is given twice")
     derived = iter(derive_names((source.url for source in sources if not source.name), taken=given))
     return tuple(dataclasses.replace(source, name=source.name or next(derived)) for source in sources)
-
-
-def _engine_opener(job: Job, device: str) -> Callable[[], Engine]:
-    """Give what a replica calls, in its own thread, to have its engine."""
-    network, replicas = job.settings.network, job.settings.replicas
-    return lambda: open_engine(job.choice.spec, job.choice.weights, device, network.precision, replicas.requests)

@@ -18,9 +18,10 @@ from posestream.pipeline.wire import LaneHello
 from posestream.stages.errors import OutputError
 from posestream.stages.message import MessageWriter
 from posestream.stages.output import PictureSink, Sink
+from posestream.stages.output_display import DisplaySink
 from posestream.stages.preprocess import Preprocess
 from posestream.stages.render import Renderer
-from posestream.stages.source import Source, SourceInfo
+from posestream.stages.source import Source
 
 __all__ = ["Lane", "LanePlan"]
 
@@ -40,6 +41,8 @@ class LanePlan:
     layout: str
     #: Frames in flight at most.
     window: int
+    #: The seq of the first frame: more than 0 where a lane goes on after another one died.
+    first_seq: int = 0
 
 
 class Lane:
@@ -74,7 +77,7 @@ class Lane:
             context,
             addresses.lanes,
             f"{base}/ended" if picture_sinks else None,
-            LaneHello(source.name, source.is_live, _LIVE_MAX_AGE_S if source.is_live else None),
+            LaneHello(source.name, source.is_live, _LIVE_MAX_AGE_S if source.is_live else None, plan.first_seq),
             self._state,
             MessageWriter(plan.run, source.name, plan.model, plan.layout),
             self._sinks,
@@ -99,9 +102,14 @@ class Lane:
         return self._source.name
 
     @property
-    def info(self) -> SourceInfo | None:
-        """The source's facts; None until it is open."""
-        return self._state.info if self._state.is_source_open else None
+    def frame_count(self) -> int | None:
+        """How many frames to expect; None until the source is open, and where it does not tell."""
+        return self._state.info.frame_count if self._state.is_source_open else None
+
+    @property
+    def display_sinks(self) -> list[DisplaySink]:
+        """Those of its outputs that the main thread must show."""
+        return [sink for sink in self._picture_sinks.all if isinstance(sink, DisplaySink)]
 
     @property
     def progress(self) -> LaneProgress:

@@ -20,6 +20,7 @@ from posestream.models.spec import NetworkSpec
 from posestream.pipeline.convert import fields_of, image_of, maps_of, people_payloads, posed_of
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.part import Part
+from posestream.pipeline.serving import Serving
 from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.pipeline.wire import (
     Done,
@@ -27,6 +28,7 @@ from posestream.pipeline.wire import (
     Failed,
     Fields,
     Heartbeat,
+    Rejoin,
     ReplicaBye,
     ReplicaHello,
     Result,
@@ -156,6 +158,9 @@ class InferLoop:
                     self._queue.append(_Job(task, image_of(task, payload)))
             elif isinstance(message, Stop):
                 self._state.stopping.set()
+            elif isinstance(message, Rejoin):
+                # The dispatcher gave us up; what we still hold, it has handed to others.
+                send(self._tasks, ReplicaHello(self._state.name, "", self._state.credits))
 
     def _begin(self, engine: Engine) -> None:
         """Give the engine as many frames as it takes."""
@@ -274,15 +279,13 @@ class Replica:
         name: str,
         context: ZmqContext,
         addresses: Addresses,
-        network: NetworkSpec,
-        open_engine: Callable[[], Engine],
-        group: Group,
+        serving: Serving,
         on_end: Callable[[], None],
     ) -> None:
         self._state = ReplicaState(name)
-        fields, people = f"{addresses.replicas}/{name}/fields", f"{addresses.replicas}/{name}/people"
-        infer = InferLoop(context, addresses.replicas, fields, people, open_engine, self._state)
-        grouping = GroupLoop(context, fields, people, group, network, name)
+        fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
+        infer = InferLoop(context, addresses.replicas, fields, people, serving.opener, self._state)
+        grouping = GroupLoop(context, fields, people, serving.group(), serving.spec, name)
         self._parts = [Part(f"{name}/infer", infer.run, on_end), Part(f"{name}/group", grouping.run, on_end)]
 
     def __repr__(self) -> str:

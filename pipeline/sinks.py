@@ -57,6 +57,11 @@ class Sinks(Generic[SinkT]):
         return f"<Sinks {[sink.name for sink in self._working]} of {len(self._all)}>"
 
     @property
+    def all(self) -> tuple[SinkT, ...]:
+        """Every output, the failed ones included."""
+        return self._all
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """What was written, the outputs that failed later included."""
         return tuple(path for sink in self._all for path in sink.paths)

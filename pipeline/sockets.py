@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import zmq
 
 from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.wire import Envelope, Message, Part, decode, encode
+from posestream.stages.errors import SettingsError
 
 __all__ = ["Addresses", "Sockets", "ZmqContext", "ZmqSocket", "receive", "receive_from", "send", "send_to"]
 
@@ -20,6 +22,8 @@ ZmqSocket = zmq.Socket[bytes]
 HIGH_WATER_MARK = 1000
 #: Longest wait for room in a socket, in milliseconds.
 SEND_TIMEOUT_MS = 10_000
+#: Largest part that is taken from another process: a network input of 4096×4096 has 50 MB.
+MAX_MESSAGE_BYTES = 64 << 20
 #: How long a closed socket still delivers what it holds, in milliseconds.
 LINGER_MS = 1000
 
@@ -30,11 +34,18 @@ class Addresses:
 
     lanes: str
     replicas: str
+    #: Further addresses for replicas, for workers that come from elsewhere.
+    listen: tuple[str, ...] = ()
 
     @classmethod
-    def inproc(cls, run: str) -> Addresses:
+    def inproc(cls, run: str, listen: tuple[str, ...] = ()) -> Addresses:
         """Give addresses for threads of one process."""
-        return cls(f"inproc://{run}/lanes", f"inproc://{run}/replicas")
+        return cls(f"inproc://{run}/lanes", f"inproc://{run}/replicas", listen)
+
+    @classmethod
+    def ipc(cls, folder: Path, listen: tuple[str, ...] = ()) -> Addresses:
+        """Give addresses for processes of one host, in a folder that nobody else may enter."""
+        return cls(f"ipc://{folder}/lanes", f"ipc://{folder}/replicas", listen)
 
 
 class Sockets:
@@ -64,11 +75,25 @@ class Sockets:
         if kind == zmq.ROUTER:
             # An error tells of a peer that has gone; without it its messages would vanish silently.
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            # A peer that comes back before its old connection was found dead takes its name over.
+            socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         if bind:
-            socket.bind(bind)
+            self.bind(socket, bind)
         if connect:
             socket.connect(connect)
         return socket
+
+    def bind(self, socket: ZmqSocket, address: str) -> None:
+        """Let a socket listen on one more address.
+
+        Raises:
+            SettingsError: the address is taken, or none of this machine's.
+        """
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            raise SettingsError(f"cannot listen on {address}: {str(error.strerror).lower()}") from error
 
 
 def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> None:

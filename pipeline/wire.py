@@ -25,6 +25,7 @@ __all__ = [
     "LaneDrop",
     "LaneEnd",
     "LaneHello",
+    "LaneReport",
     "Task",
     # dispatcher → lane
     "Dropped",
@@ -35,10 +36,14 @@ __all__ = [
     # replica → dispatcher
     "Failed",
     "Heartbeat",
+    "Join",
     "ReplicaBye",
     "ReplicaHello",
     "Result",
     # dispatcher → replica
+    "Heard",
+    "Rejoin",
+    "Serve",
     "Stop",
     "Work",
     # inside a replica
@@ -71,6 +76,8 @@ class LaneHello:
     source: str
     is_live: bool
     max_age_s: float | None
+    #: The seq of the first frame that will come: more than 0 where a lane goes on after another one died.
+    first_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,28 @@ class LaneEnd:
     """The lane takes no more frames."""
 
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneReport:
+    """What a lane's process tells of itself now and then, and a last time at its end.
+
+    Payloads: the counts of its latency, inference and grouping histograms, int64.
+    """
+
+    source: str
+    is_final: bool
+    ended: int
+    posed: int
+    people: int
+    first_result_s: float | None
+    last_result_s: float | None
+    frame_count: int | None
+    paths: tuple[str, ...]
+    #: Exit code and text of what ended the source early; "" where nothing did.
+    source_error_code: int
+    source_error: str
+    output_errors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +226,36 @@ class ReplicaBye:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """A worker asks what it is to serve, before it loads anything."""
+
+    replica: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """What a replica is to serve: a network by name and digests, and how to group."""
+
+    model: str
+    digests: tuple[str, ...]
+    precision: str
+    requests: int
+    #: The `[group]` table as JSON.
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The dispatcher heard a heartbeat: the head is alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """The dispatcher does not know this replica (any more): it shall say hello again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """Frames for a replica, all of one input shape. Payloads: one picture per task."""
 
@@ -228,6 +287,7 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Task,
     LaneDrop,
     LaneEnd,
+    LaneReport,
     Posed,
     Dropped,
     Finished,
@@ -238,6 +298,10 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Result,
     Failed,
     ReplicaBye,
+    Join,
+    Serve,
+    Heard,
+    Rejoin,
     Work,
     Stop,
     Fields,

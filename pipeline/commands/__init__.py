@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib import metadata
+import time
 
 import click
 from rich.console import Console
 
 from posestream.pipeline.commands.bench import bench_command
+from posestream.pipeline.commands.console import json_entry, one_line
 from posestream.pipeline.commands.demo import demo_command
 from posestream.pipeline.commands.models import models_command
 from posestream.pipeline.commands.run import run_command
@@ -22,7 +23,7 @@ _log = logging.getLogger("posestream")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(metadata.version("posestream"), prog_name="posestream")
+@click.version_option(package_name="posestream", prog_name="posestream")
 @click.option("--debug", is_flag=True, help="Log everything, and show tracebacks.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:

@@ -15,7 +15,9 @@ from rich.text import Text
 
 from posestream.pipeline.supervisor import SourceReport, Summary, Supervisor
 
-__all__ = ["LOG_FORMATS", "ProgressView", "set_up_logging", "show_summary"]
+__all__ = ["LOG_FORMATS", "ProgressView", "json_entry", "log_summary", "one_line", "set_up_logging", "show_summary"]
+
+_log = logging.getLogger(__name__)
 
 LOG_FORMATS = ("text", "json")
 
@@ -23,20 +25,23 @@ LOG_FORMATS = ("text", "json")
 _RATE_WINDOW_S = 5.0
 
 
+def one_line(text: str) -> str:
+    """Write line feeds and other control characters out: a file's name may hold any, and a terminal obeys them."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def json_entry(created_s: float, level: str, logger: str, message: str, **more: str) -> str:
+    """Give the line of one entry of a JSON log: time, level, logger, message."""
+    return json.dumps({"time": round(created_s, 3), "level": level, "logger": logger, "message": message, **more})
+
+
 class _JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message."""
+    """One JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of a record."""
-        entry = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
+        more = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
+        return json_entry(record.created, record.levelname.lower(), record.name, record.getMessage(), **more)
 
 
 class _TextFormatter(logging.Formatter):
@@ -45,7 +50,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of a record."""
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        text = f"posestream: {level}{record.getMessage()}"
+        text = f"posestream: {level}{one_line(record.getMessage())}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
@@ -129,7 +134,7 @@ class ProgressView:
             seen = lane.progress
             self._progress.update(
                 task,
-                total=lane.info.frame_count if lane.info else None,
+                total=lane.frame_count,
                 completed=seen.ended,
                 rate=rate.note(time.monotonic(), seen.ended),
                 people=seen.people / seen.posed if seen.posed else 0.0,
@@ -148,7 +153,21 @@ def show_summary(console: Console, summary: Summary) -> None:
         for reason, count in sorted(report.counts.dropped.items()):
             console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
         for path in report.paths:
-            console.print(f"{report.name}: wrote {path}", highlight=False, soft_wrap=True, markup=False)
+            console.print(Text(f"{report.name}: wrote {one_line(str(path))}"), soft_wrap=True)
+
+
+def log_summary(summary: Summary) -> None:
+    """Log what became of each source, one entry each."""
+    for report in summary.sources:
+        taken, posed, dropped, people, rate, median, p99 = _figures(report)
+        _log.info(
+            "%s: %s taken, %s posed, %s dropped, %s people a frame, %s fps, median %s, p99 %s",
+            *(report.name, taken, posed, dropped, people, rate, median, p99),
+        )
+        for reason, count in sorted(report.counts.dropped.items()):
+            _log.info("%s: %d dropped as %s", report.name, count, reason)
+        for path in report.paths:
+            _log.info("%s: wrote %s", report.name, path)
 
 
 def _figures(report: SourceReport) -> list[str]:

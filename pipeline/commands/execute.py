@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 
 from rich.console import Console
@@ -15,9 +15,10 @@ from posestream.models.weights import WeightStore
 from posestream.pipeline.commands.console import ProgressView, show_summary
 from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
-from posestream.pipeline.job import Job, plan_job, start_job
+from posestream.pipeline.job import plan_job, start_job
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervisor import Summary, Supervisor
+from posestream.stages.output_display import Display, DisplaySink
 
 __all__ = ["execute"]
 
@@ -27,6 +28,20 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.1
 #: The same while windows are open, so that they feel alive.
 _DISPLAY_TICK_S = 0.02
+
+
+class _NoDisplay:
+    """Stands for windows where none were asked for."""
+
+    def add(self, sink: DisplaySink) -> None:
+        """Nothing shows it."""
+
+    def poll(self) -> bool:
+        """Nobody closes what is not there."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is to be closed."""
 
 
 class _Signals:
@@ -45,10 +60,14 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool) -> ExitCode
     """Run a job to its end and give the exit code."""
     with FetchView(console, is_quiet=is_quiet) as fetching:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
-    with _recorded_signals() as signals:
+    display = Display() if settings.output.display is not None else _NoDisplay()
+    with _recorded_signals() as signals, closing(display):
         supervisor = start_job(job)
         try:
-            _watch(job, supervisor, signals, console, is_quiet=is_quiet)
+            for lane in supervisor.lanes:
+                for sink in lane.display_sinks:
+                    display.add(sink)
+            _watch(supervisor, display, signals, console, is_quiet=is_quiet)
         finally:
             summary = supervisor.close()
     if not is_quiet:
@@ -69,15 +88,16 @@ def _recorded_signals() -> Iterator[_Signals]:
             signal.signal(number, handler)
 
 
-def _watch(job: Job, supervisor: Supervisor, signals: _Signals, console: Console, *, is_quiet: bool) -> None:
-    displays = [outputs.display for outputs in job.outputs if outputs.display is not None]
+def _watch(
+    supervisor: Supervisor, display: Display | _NoDisplay, signals: _Signals, console: Console, *, is_quiet: bool
+) -> None:
     told = False
     with ProgressView(console, supervisor, is_quiet=is_quiet) as view:
         while supervisor.is_running and not supervisor.has_crashed:
-            supervisor.wait(_DISPLAY_TICK_S if displays else _TICK_S)
+            supervisor.wait(_TICK_S if isinstance(display, _NoDisplay) else _DISPLAY_TICK_S)
             view.update()
-            closed = [not display.show() for display in displays]
-            if (signals.count or any(closed)) and not told:
+            wants_more = display.poll()
+            if (signals.count or not wants_more) and not told:
                 told = True
                 _log.info("stopping: what is in flight is finished first")
                 supervisor.stop()
