@@ -223,8 +223,9 @@ class _Recording:
         context.thread_count = settings.threads or min(_MOST_THREADS, os.cpu_count() or 1)
         if info.sample_aspect_ratio:
             context.sample_aspect_ratio = info.sample_aspect_ratio
-        context.colorspace, context.color_range = info.color.colorspace, info.color.color_range
-        context.color_primaries, context.color_trc = info.color.primaries, info.color.transfer
+        tags = self._canvas.tags
+        context.colorspace, context.color_range = tags.colorspace, tags.color_range
+        context.color_primaries, context.color_trc = tags.primaries, tags.transfer
         return stream
 
     def _drop_sound(self) -> None:
