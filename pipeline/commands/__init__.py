@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 
 import click
 from rich.console import Console
@@ -38,14 +40,15 @@ for command in (demo_command, run_command, models_command, bench_command):
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    tell = _tell_json if _asks_for_json(words) else _tell
     try:
         code = cli.main(words, prog_name="posestream", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        return _tell(error.format_message(), ExitCode.USAGE)
+        return tell(error.format_message(), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        return _tell("stopped", ExitCode.STOPPED_AT_ONCE)
+        return tell("stopped", ExitCode.STOPPED_AT_ONCE)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,11 +57,22 @@ def main(arguments: list[str] | None = None) -> int:
         if "--debug" in words:
             Console(stderr=True).print_exception()
         text = str(error) if is_expected(error) else f"unexpected {type(error).__name__}: {error} (--debug tells more)"
-        return _tell(text, exit_code_of(error))
+        return tell(text, exit_code_of(error))
     return int(code or 0)
+
+
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Tell whether errors are to be JSON too, those about the command line itself included."""
+    return "--log-format=json" in words or ("--log-format", "json") in pairwise(words)
 
 
 def _tell(text: str, code: ExitCode) -> int:
     """Say on one line of standard error what went wrong."""
-    sys.stderr.write("posestream: " + " ".join(text.split()) + "\n")
+    sys.stderr.write(f"posestream: {one_line(text)}\n")
+    return int(code)
+
+
+def _tell_json(text: str, code: ExitCode) -> int:
+    """Say as one JSON object on standard error what went wrong."""
+    sys.stderr.write(json_entry(time.time(), "error", "posestream", text) + "\n")
     return int(code)

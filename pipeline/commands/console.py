@@ -26,7 +26,7 @@ _RATE_WINDOW_S = 5.0
 
 
 def one_line(text: str) -> str:
-    """Write line feeds and other control characters out: a file's name may hold any, and a terminal obeys them."""
+    """Write control characters out, line feeds among them: a file's name may hold any, and terminals obey them."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 

@@ -25,7 +25,7 @@ def demo_command(is_debugging: bool, /, quiet: bool, log_format: str, **options:
     """Fetch a sample clip and a network if need be, and write out/demo.mp4 and out/demo.jsonl."""
     console = Console(stderr=True)
     set_up_logging(console, log_format, is_quiet=quiet, is_debugging=is_debugging)
-    with FetchView(console, is_quiet=quiet) as fetching:
+    with FetchView(console, is_quiet=quiet or log_format == "json") as fetching:
         clip = fetch_sample(progress=fetching.note)
     options |= {
         "sources": (str(clip),),
@@ -33,4 +33,4 @@ def demo_command(is_debugging: bool, /, quiet: bool, log_format: str, **options:
         "save_jsonl": "out/demo.jsonl",
         "overwrite": True,
     }
-    return execute(settings_of(options), console, is_quiet=quiet)
+    return execute(settings_of(options), console, is_quiet=quiet, log_format=log_format)

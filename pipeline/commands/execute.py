@@ -12,7 +12,7 @@ from types import FrameType
 from rich.console import Console
 
 from posestream.models.weights import WeightStore
-from posestream.pipeline.commands.console import ProgressView, show_summary
+from posestream.pipeline.commands.console import ProgressView, log_summary, show_summary
 from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job, start_job
@@ -56,9 +56,11 @@ class _Signals:
             os._exit(ExitCode.STOPPED_AT_ONCE)
 
 
-def execute(settings: Settings, console: Console, *, is_quiet: bool) -> ExitCode:
+def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format: str) -> ExitCode:
     """Run a job to its end and give the exit code."""
-    with FetchView(console, is_quiet=is_quiet) as fetching:
+    is_json = log_format == "json"
+    has_no_bars = is_quiet or is_json
+    with FetchView(console, is_quiet=has_no_bars) as fetching:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
     display = Display() if settings.output.display is not None else _NoDisplay()
     with _recorded_signals() as signals, closing(display):
@@ -67,13 +69,21 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool) -> ExitCode
             for lane in supervisor.lanes:
                 for sink in lane.display_sinks:
                     display.add(sink)
-            _watch(supervisor, display, signals, console, is_quiet=is_quiet)
+            _watch(supervisor, display, signals, console, is_quiet=has_no_bars)
         finally:
             summary = supervisor.close()
-    if not is_quiet:
-        show_summary(Console(), summary)
+    if is_json:
+        log_summary(summary)
+    elif not is_quiet:
+        # Where the lines go to standard output, nothing else may.
+        show_summary(console if _has_lines_on_standard_output(settings) else Console(), summary)
     _tell_errors(summary)
     return summary.exit_code
+
+
+def _has_lines_on_standard_output(settings: Settings) -> bool:
+    lines = settings.output.jsonl
+    return lines is not None and lines.is_standard_output
 
 
 @contextmanager
