@@ -77,7 +77,7 @@ def run_command(is_debugging: bool, /, quiet: bool, log_format: str, **options: 
     # Lines may be the output, so that everything else goes to standard error.
     console = Console(stderr=True)
     set_up_logging(console, log_format, is_quiet=quiet, is_debugging=is_debugging)
-    return execute(settings_of(options), console, is_quiet=quiet)
+    return execute(settings_of(options), console, is_quiet=quiet, log_format=log_format)
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
@@ -91,7 +91,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
     raw = merged(raw, _tables_of(options))
     if options.get("sources"):
         raw["source"] = [{"url": url} for url in options["sources"]]
-    raw["source"] = [{**_each_source(options), **table} for table in _source_list(raw)]
+    raw["source"] = [{**table, **_each_source(options)} for table in _source_list(raw)]
     for assignment in options.get("assignments", ()):
         raw = merged(raw, parse_assignment(assignment))
     _hint_at_swallowed_source(raw, options)
