@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import av
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av import open as open_media
 from av.container import InputContainer
 from av.error import FFmpegError
 
@@ -39,7 +40,7 @@ class CameraSource(ContainerSource):
         kind, options, pattern = _INPUTS[sys.platform]
         device = _named(int(self._number)) if kind == "dshow" else pattern.format(int(self._number))
         try:
-            return av.open(
+            return open_media(
                 device, mode="r", format=kind, options=dict(options), timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S)
             )
         except (FFmpegError, ValueError) as error:

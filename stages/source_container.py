@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av.container import InputContainer
 from av.video.stream import VideoStream
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -90,11 +92,7 @@ class Decoder:
         self.is_cut = False
         #: What stopped the reading before the source's end.
         self.read_error: FFmpegError | None = None
-        context = stream.codec_context
-        is_large = context.width * context.height > _ONE_THREAD_PX
-        # Frame threads hold a frame back for each thread, which a live source must not.
-        context.thread_type = "SLICE" if is_live else "AUTO"
-        context.thread_count = 2 if is_large else 1
+        _set_threads(stream.codec_context, is_live=is_live)
 
     def decoded(self) -> Iterator[Decoded]:
         """Give everything to the end; a read error ends it early and is left in `read_error`."""
@@ -153,7 +151,11 @@ class Decoder:
         self.end_pts = pts if self.end_pts is None else max(pts, self.end_pts)
 
     def _of(self, frame: VideoFrame, stamp: Stamp) -> Decoded:
-        when = frame.pts if frame.pts is not None else frame.dts
+        when = frame.pts
+        if when is None:
+            # Packets that tell only when they are decoded (AVI): pictures leave in order of presentation, so the
+            # earliest time still waiting is this one's. The frame's own `dts` is late by the decoder's delay.
+            when = min(self._stamps, default=frame.dts)
         captured = stamp if when is None else self._stamps.pop(when, stamp)
         return Decoded(frame, self._ordered(when), captured)
 
@@ -169,3 +171,12 @@ class Decoder:
         self._last_pts = pts
         self._reach(pts)
         return pts
+
+
+def _set_threads(context: VideoCodecContext, *, is_live: bool) -> None:
+    if context.is_open:
+        return
+    is_large = context.width * context.height > _ONE_THREAD_PX
+    # Frame threads hold a frame back for each thread, which a live source must not.
+    context.thread_type = ThreadType.SLICE if is_live else ThreadType.AUTO
+    context.thread_count = 2 if is_large else 1

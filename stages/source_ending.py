@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av import time_base as units_per_s
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -43,8 +44,8 @@ class Promise:
     def of(cls, container: InputContainer, stream: VideoStream) -> Promise:
         """Read a freshly opened file's header."""
         time_base = stream.time_base or Fraction(1, 1000)
-        whole_s = container.duration / av.time_base if container.duration else None
-        video_s = _track_s(stream, time_base)
+        whole_s = container.duration / units_per_s if container.duration else None
+        video_s = _track_s(container, stream, time_base)
         if video_s is None and len(container.streams) == 1:
             video_s = whole_s
         return cls(
@@ -109,7 +110,11 @@ def _is_short(promise: Promise, decoder: Decoder, end_s: float, *, is_whole: boo
     return missing_s > max(_SLACK_S, _SLACK_SHARE * promise.video_s, 2 * longest_s)
 
 
-def _track_s(stream: VideoStream, time_base: Fraction) -> float | None:
+def _track_s(container: InputContainer, stream: VideoStream, time_base: Fraction) -> float | None:
+    """Tell how long the header says that the video track is; None where it speaks of the whole file only."""
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        # FFmpeg corrects a cut AVI's duration by the file's size, which hides the cut; the count is the header's.
+        return float(stream.frames / stream.average_rate)
     if stream.duration:
         return float(stream.duration * time_base)
     told = _TRACK_DURATION.match(stream.metadata.get("DURATION", ""))

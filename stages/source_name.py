@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from itertools import takewhile
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit, urlunsplit
 
@@ -76,7 +77,7 @@ def _stem(url: str) -> str:
     if path.is_dir():
         return path.resolve().name
     if _GLOB.search(url) and not path.exists():
-        # A pattern is called after the last folder that is written out.
-        fixed = [part for part in path.parent.parts if not _GLOB.search(part)]
-        return PurePath(*fixed).name if fixed else "pictures"
+        # A pattern is called after the last folder before its first wildcard.
+        fixed = takewhile(lambda part: not _GLOB.search(part), path.parent.parts)
+        return PurePath(*fixed).name or "pictures"
     return path.stem

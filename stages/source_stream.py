@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av import open as open_media
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
@@ -40,7 +41,7 @@ class StreamSource(VideoFileSource):
     def _open_container(self) -> InputContainer:
         options = _RTSP_OPTIONS if self._scheme.startswith("rtsp") else _LIVE_OPTIONS if self._is_live else {}
         try:
-            container = av.open(
+            container = open_media(
                 self._settings.url,
                 mode="r",
                 options=dict(options),

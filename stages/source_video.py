@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
-import av
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av import open as open_media
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
@@ -38,7 +40,7 @@ class VideoFileSource(ContainerSource):
         _check_readable(self._file)
         try:
             # "file:" keeps FFmpeg from taking a colon in the name for a protocol.
-            container = av.open(f"file:{self._file}", mode="r", metadata_errors="ignore")
+            container = open_media(f"file:{self._file}", mode="r", metadata_errors="ignore")
         except (FFmpegError, ValueError) as error:
             raise SourceError(f"{self._label} is not a video that can be read, or it is damaged or cut off") from error
         if container.format.name in _TEXT_FORMATS:
@@ -52,7 +54,9 @@ class VideoFileSource(ContainerSource):
         if start_s <= 0:
             yield from super()._decoded(container, stream)
             return
-        first_pts = self._promise.first_pts + round(Fraction(start_s) / self._time_base)
+        # A microsecond is what people can mean; the float's own digits would round 1.1 s up to the next frame.
+        start = Fraction(start_s).limit_denominator(1_000_000)
+        first_pts = self._promise.first_pts + ceil(start / self._time_base)
         for attempt_pts in (first_pts, self._promise.first_pts):
             _seek(container, stream, attempt_pts)
             frames = super()._decoded(container, stream)
