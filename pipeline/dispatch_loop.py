@@ -6,6 +6,7 @@ import functools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,6 @@ from posestream.pipeline.wire import (
     LaneReport,
     Posed,
     Recall,
-    Rejoin,
     ReplicaBye,
     ReplicaHello,
     Result,
@@ -85,6 +85,10 @@ class DispatchLoop:
         self._abandoning = threading.Event()
         self._lock = threading.Lock()
         self._reports: dict[str, Report] = {}
+        self._descriptions: dict[str, str] = {}
+        self._farewells: dict[str, str] = {}
+        #: Replicas that the supervisor found dead before their heartbeats were missed.
+        self._dead: deque[str] = deque()
         #: Set once lanes and replicas may connect.
         self.is_listening = threading.Event()
         self.malformed = 0
@@ -110,6 +114,20 @@ class DispatchLoop:
         """The replicas that are there now."""
         with self._lock:
             return self._dispatcher.replicas
+
+    def description(self, replica: str) -> str:
+        """Give a replica's engine in a few words; empty until that is open."""
+        with self._lock:
+            return self._descriptions.get(replica, "")
+
+    def farewell(self, replica: str) -> str:
+        """Give what a replica said when it left; empty if it said nothing."""
+        with self._lock:
+            return self._farewells.get(replica, "")
+
+    def lose(self, replica: str) -> None:
+        """Take back what a replica holds: it is known to be dead."""
+        self._dead.append(replica)
 
     @property
     def redelivered(self) -> int:
@@ -143,9 +161,16 @@ class DispatchLoop:
         while not self._stopping.is_set():
             for socket, _ in poller.poll(_POLL_MS):
                 self._drain(socket)
-            self._decide(lambda: self._dispatcher.tick(time.monotonic()), ())
+            self._decide(self._tick, ())
             if self._abandoning.is_set():
                 self._decide(lambda: self._dispatcher.abandon(self._dispatcher.counts), ())
+
+    def _tick(self) -> Sequence[Action]:
+        now_s = time.monotonic()
+        actions: list[Action] = []
+        while self._dead:
+            actions += self._dispatcher.replica_lost(self._dead.popleft(), now_s)
+        return [*actions, *self._dispatcher.tick(now_s)]
 
     def _drain(self, socket: ZmqSocket) -> None:
         """Take everything that a socket has."""
@@ -186,7 +211,7 @@ class DispatchLoop:
             LaneEnd: event(lambda m, _: dispatcher.lane_ended(m.source)),
             LaneReport: self._lane_report,
             Join: event(self._join),
-            ReplicaHello: event(lambda m, now_s: dispatcher.replica_joined(m.replica, m.credits, now_s)),
+            ReplicaHello: event(self._replica_hello),
             Heartbeat: event(self._heartbeat),
             Result: event(
                 lambda m, now_s: dispatcher.result(
@@ -194,11 +219,7 @@ class DispatchLoop:
                 )
             ),
             Failed: event(self._failed),
-            ReplicaBye: event(
-                lambda m, now_s: (dispatcher.replica_lost if m.has_failed else dispatcher.replica_left)(
-                    m.replica, now_s
-                )
-            ),
+            ReplicaBye: event(self._replica_bye),
         }
 
     def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
@@ -221,10 +242,18 @@ class DispatchLoop:
         send_to(self._replicas, join.replica, self._serve_message)
         return ()
 
+    def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:
+        self._descriptions[hello.replica] = hello.description
+        return self._dispatcher.replica_joined(hello.replica, hello.credits, now_s)
+
+    def _replica_bye(self, bye: ReplicaBye, now_s: float) -> Sequence[Action]:
+        self._farewells[bye.replica] = bye.error
+        leave = self._dispatcher.replica_lost if bye.has_failed else self._dispatcher.replica_left
+        return leave(bye.replica, now_s)
+
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
-        is_known = beat.replica in self._dispatcher.replicas
-        send_to(self._replicas, beat.replica, Heard() if is_known else Rejoin())
-        return self._dispatcher.replica_heard(beat.replica, now_s, is_loading=beat.is_loading)
+        send_to(self._replicas, beat.replica, Heard())
+        return self._dispatcher.replica_heard(beat.replica, now_s, is_loading=beat.is_loading, credit=beat.credits)
 
     def _task(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
         task = envelope.message

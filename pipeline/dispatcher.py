@@ -190,16 +190,11 @@ class Dispatcher:
             return self._comes_again(source.frames[key.seq], now_s)
         source.counts.taken += 1
         source.next_seq += 1
-        actions: list[Action] = []
-        if source.is_live:
-            while source.waiting:
-                older = FrameKey(key.source, source.waiting.popleft())
-                actions += self._drop(older, Stage.DISPATCH, Reason.NEWER)
         source.frames[key.seq] = _Frame(key, captured_s)
         if not source.waiting and key.source not in self._turns:
             self._turns.append(key.source)
         source.waiting.append(key.seq)
-        return actions + self._hand_out(now_s)
+        return self._keep_newest(key.source) + self._hand_out(now_s)
 
     def frame_dropped(self, drop: Drop) -> list[Action]:
         """Count a frame that its lane took but could not prepare."""
@@ -224,19 +219,16 @@ class Dispatcher:
 
     def replica_joined(self, name: str, credit: int, now_s: float) -> list[Action]:
         """Meet a replica; `credit` frames are what it will hold at once, 0 while it loads."""
+        # Loading anew, it is another life under the same name: nobody has what the former one held.
+        actions = self.replica_lost(name, now_s) if credit == 0 and name in self._replicas else []
+        return actions + self.replica_heard(name, now_s, is_loading=False, credit=credit)
+
+    def replica_heard(self, name: str, now_s: float, *, is_loading: bool, credit: int) -> list[Action]:
+        """Note a replica's heartbeat; one that was given up (the whole process may have slept) is back by it."""
         replica = self._replicas.setdefault(name, _Replica(now_s))
         replica.heard_s = now_s
         replica.credits = credit
-        replica.is_loading = credit == 0
-        return self._hand_out(now_s)
-
-    def replica_heard(self, name: str, now_s: float, *, is_loading: bool) -> list[Action]:
-        """Note a replica's heartbeat."""
-        replica = self._replicas.get(name)
-        if replica is None:
-            return self._ignore()
-        replica.heard_s = now_s
-        replica.is_loading = is_loading or replica.credits == 0
+        replica.is_loading = is_loading or credit == 0
         return self._hand_out(now_s)
 
     def replica_lost(self, name: str, now_s: float) -> list[Action]:
@@ -288,6 +280,7 @@ class Dispatcher:
         """Drop everything in flight of these sources as stopped: nobody is left who could do it."""
         actions: list[Action] = []
         for name in source_names:
+            self._sources[name].waiting.clear()
             for seq in sorted(self._sources[name].frames):
                 actions += self._drop(FrameKey(name, seq), Stage.DISPATCH, Reason.STOPPED)
         return actions
@@ -305,7 +298,16 @@ class Dispatcher:
     def _comes_again(self, frame: _Frame, now_s: float) -> list[Action]:
         frame.phase = _Phase.WAITING
         self._redo.append(frame.key)
-        return self._hand_out(now_s)
+        return self._keep_newest(frame.key.source) + self._hand_out(now_s)
+
+    def _keep_newest(self, name: str) -> list[Action]:
+        """Drop what waits of a live source but the newest, those that came again included."""
+        source = self._sources[name]
+        if not source.is_live:
+            return []
+        *older, newest = sorted(seq for seq, frame in source.frames.items() if frame.phase is _Phase.WAITING)
+        source.waiting = deque(seq for seq in source.waiting if seq == newest)
+        return [action for seq in older for action in self._drop(FrameKey(name, seq), Stage.DISPATCH, Reason.NEWER)]
 
     def _gives_back(self, name: str, key: FrameKey, now_s: float) -> _Frame | None:
         """Free the credit of a frame that a replica reports on; None if nobody waits for that report."""

@@ -27,8 +27,8 @@ from posestream.pipeline.wire import (
     Envelope,
     Failed,
     Fields,
+    Heard,
     Heartbeat,
-    Rejoin,
     ReplicaBye,
     ReplicaHello,
     Result,
@@ -94,6 +94,7 @@ class InferLoop:
         self._tickets = 0
         self._grouping = 0
         self._beat_s = 0.0
+        self._heard_s = time.monotonic()
         self._shapes: set[tuple[int, int]] = set()
 
     def __repr__(self) -> str:
@@ -109,23 +110,25 @@ class InferLoop:
             self._tasks = sockets.open(zmq.DEALER, connect=self._replicas_address, identity=name)
             self._fields = sockets.open(zmq.PUSH, connect=self._fields_address)
             self._people = sockets.open(zmq.PULL, bind=self._people_address)
-            has_failed = True
+            bye = ReplicaBye(name, False, "")
             try:
                 send(self._tasks, ReplicaHello(name, "", 0))
                 with closing(self._open_engine()) as engine:
                     self._announce(engine)
                     self._work(engine)
-                has_failed = False
+            except BaseException as error:
+                bye = ReplicaBye(name, True, str(error))
+                raise
             finally:
                 send(self._fields, Done())
-                send(self._tasks, ReplicaBye(name, has_failed))
+                send(self._tasks, bye)
 
     def _announce(self, engine: Engine) -> None:
         state = self._state
         state.credits = engine.capacity + _PREFETCH
         state.description = engine.description
         state.is_ready.set()
-        send(self._tasks, ReplicaHello(state.name, engine.device, state.credits))
+        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits))
 
     def _work(self, engine: Engine) -> None:
         """Go round: what has come, what is done, what can begin."""
@@ -158,9 +161,8 @@ class InferLoop:
                     self._queue.append(_Job(task, image_of(task, payload)))
             elif isinstance(message, Stop):
                 self._state.stopping.set()
-            elif isinstance(message, Rejoin):
-                # The dispatcher gave us up; what we still hold, it has handed to others.
-                send(self._tasks, ReplicaHello(self._state.name, "", self._state.credits))
+            elif isinstance(message, Heard):
+                self._heard_s = time.monotonic()
 
     def _begin(self, engine: Engine) -> None:
         """Give the engine as many frames as it takes."""
@@ -212,7 +214,7 @@ class InferLoop:
     def _beat(self, *, is_loading: bool) -> None:
         """Tell the dispatcher that the loop goes round."""
         self._beat_s = time.monotonic()
-        send(self._tasks, Heartbeat(self._state.name, is_loading))
+        send(self._tasks, Heartbeat(self._state.name, is_loading, self._state.credits))
 
 
 class GroupLoop:

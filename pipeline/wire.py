@@ -42,7 +42,6 @@ __all__ = [
     "Result",
     # dispatcher → replica
     "Heard",
-    "Rejoin",
     "Serve",
     "Stop",
     "Work",
@@ -187,16 +186,21 @@ class ReplicaHello:
     """
 
     replica: str
-    device: str
+    #: Its engine in a few words, for people; empty while it loads.
+    description: str
     credits: int
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A replica's work loop goes round; `is_loading` while it compiles for a new input shape."""
+    """A replica's work loop goes round; `is_loading` while it compiles for a new input shape.
+
+    `credits` as in `ReplicaHello`, so that one that was given up is known again by this alone.
+    """
 
     replica: str
     is_loading: bool
+    credits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +227,8 @@ class ReplicaBye:
 
     replica: str
     has_failed: bool
+    #: What made it leave, for people; empty where it was asked to.
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +254,6 @@ class Serve:
 @dataclass(frozen=True, slots=True)
 class Heard:
     """The dispatcher heard a heartbeat: the head is alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejoin:
-    """The dispatcher does not know this replica (any more): it shall say hello again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,6 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Join,
     Serve,
     Heard,
-    Rejoin,
     Work,
     Stop,
     Fields,

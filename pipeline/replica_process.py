@@ -1,0 +1,107 @@
+"""A replica as a process of its own: the head's side of it, and what runs in it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+import zmq
+from pydantic import TypeAdapter
+
+from posestream.models.errors import EngineError
+from posestream.models.weights import WeightStore
+from posestream.pipeline.dispatch_loop import DispatchLoop
+from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
+from posestream.pipeline.parent import Parent
+from posestream.pipeline.process import ChildProcess
+from posestream.pipeline.replica import Replica
+from posestream.pipeline.serving import serving_of
+from posestream.pipeline.sockets import Addresses
+from posestream.pipeline.wire import Serve
+
+__all__ = ["ReplicaConfig", "ReplicaProcess", "run_replica"]
+
+#: How long a replica's threads have to end, in seconds.
+_STOP_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConfig:
+    """What the process is told."""
+
+    name: str
+    #: Where the dispatcher listens to replicas.
+    address: str
+    serve: Serve
+    device: str
+
+
+class ReplicaProcess:
+    """The head's side: the same verbs as a `Replica` of threads."""
+
+    def __init__(self, config: ReplicaConfig, dispatch: DispatchLoop) -> None:
+        self._config = config
+        self._dispatch = dispatch
+        self._child = ChildProcess(config.name, "replica", asdict(config))
+
+    def __repr__(self) -> str:
+        return f"<ReplicaProcess {self._child}>"
+
+    @property
+    def name(self) -> str:
+        """What the dispatcher calls it."""
+        return self._config.name
+
+    @property
+    def pid(self) -> int | None:
+        """Its process's number."""
+        return self._child.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """True until the process has ended."""
+        return self._child.is_alive
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it ended, if it was not asked to."""
+        code = self._child.returncode
+        if code is None or code == 0:
+            return None
+        told = self._dispatch.farewell(self.name)
+        if code == ExitCode.ENGINE:
+            return EngineError(told or f"{self.name} cannot run the network")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return PipelineError(f"{self.name} {how}{': ' if told else ''}{told}")
+
+    def start(self) -> None:
+        """Start the process."""
+        self._child.start()
+
+    def stop(self) -> None:
+        """Let it finish what it holds, then leave."""
+        self._child.stop()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._child.kill()
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait until it has ended; False if it has not by the monotonic clock's `deadline_s`."""
+        return self._child.join(deadline_s)
+
+
+def run_replica(settings: dict[str, object], parent: Parent) -> ExitCode:
+    """Serve until stopped: what runs in the process."""
+    config = TypeAdapter(ReplicaConfig).validate_python(settings)
+    context = zmq.Context()
+    serving = serving_of(config.serve, config.device, WeightStore.from_environment())
+    replica = Replica(config.name, context, Addresses("", config.address), serving, on_end=lambda: None)
+    parent.watch(replica.stop)
+    replica.start()
+    while not replica.join(time.monotonic() + 1.0):
+        pass
+    if replica.error is not None:
+        return exit_code_of(replica.error)
+    context.term()
+    return ExitCode.DONE
