@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from posestream.stages.output import write_whole
@@ -18,6 +19,7 @@ class MediaFile:
 
     def __init__(self, path: Path) -> None:
         self.error: OSError | None = None
+        self._path = path
         self._raw = path.open("wb", buffering=0)
 
     def write(self, data: bytes) -> int:
@@ -49,3 +51,9 @@ class MediaFile:
     def close(self) -> None:
         """Close the file; closing again does nothing."""
         self._raw.close()
+
+    def remove(self) -> None:
+        """Remove the closed file again, where it is one (and not a device)."""
+        with suppress(OSError):
+            if self._path.is_file():
+                self._path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from posestream.stages.source_protocol import SourceInfo
 
 __all__ = ["VideoSettings", "VideoSink"]
+
+_log = logging.getLogger(__name__)
 
 #: x264's presets, each with how many frames it looks ahead.
 _LOOKAHEADS = {
@@ -111,6 +114,7 @@ class VideoSink:
         self._info: SourceInfo | None = None
         self._file: MediaFile | None = None
         self._recording: _Recording | None = None
+        self._has_pictures = False
 
     @property
     def name(self) -> str:
@@ -119,8 +123,8 @@ class VideoSink:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self._settings.path,)
+        """The file, once it has pictures."""
+        return (self._settings.path,) if self._has_pictures else ()
 
     def open(self, info: SourceInfo) -> None:
         """Create the file, and its folder where missing.
@@ -148,6 +152,7 @@ class VideoSink:
                 self._recording = _Recording(self._settings, self._info, self._file, (ended.frame, picture_bgr))
             self._recording.write(ended.frame, picture_bgr)
             self._file.check()
+        self._has_pictures = True
 
     def close(self) -> None:
         """Write what the encoder holds back and finish the file; closing again does nothing.
@@ -169,6 +174,9 @@ class VideoSink:
                 if recording is not None:
                     recording.abandon()
                 file.close()
+        if recording is None:
+            _log.warning("%s is not written: there was no picture", self._settings.path)
+            file.remove()
 
 
 class _Recording:
@@ -184,7 +192,8 @@ class _Recording:
         height_px, width_px = picture_bgr.shape[:2]
         self._canvas = YuvCanvas(width_px, height_px, info.color)
         self._container = open_media(file, "w", format="mp4", options=_CONTAINER_OPTIONS)
-        self._stream = self._add_stream(settings, info)
+        rate = info.rate or (_GUESSED_RATE if frame.pts is not None else 1 / Fraction(settings.picture_s))
+        self._stream = self._add_stream(settings, info, rate.limit_denominator(10_000))
         self._sound: SoundCopy | None = None
         if settings.has_sound and info.path is not None and frame.pts is not None:
             self._sound = SoundCopy.of(info.path, self._container, frame.pts * frame.time_base)
@@ -213,9 +222,8 @@ class _Recording:
         with suppress(FFmpegError, OSError):
             self._container.close()
 
-    def _add_stream(self, settings: VideoSettings, info: SourceInfo) -> VideoStream:
+    def _add_stream(self, settings: VideoSettings, info: SourceInfo, rate: Fraction) -> VideoStream:
         """Add the video stream, with the source's clock, shape and colours."""
-        rate = info.rate or _GUESSED_RATE
         stream = self._container.add_stream("libx264", rate=rate, options=_encoder_options(settings, rate))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = self._canvas.width, self._canvas.height, "yuv420p"

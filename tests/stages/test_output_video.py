@@ -137,6 +137,20 @@ def test_pictures_are_shown_evenly(tmp_path: Path) -> None:
     path = record(tmp_path / "out.mp4", [an_ended(seq, None) for seq in range(4)], info, picture_s=0.5)
 
     assert read(path) == [(Fraction(seq, 2), seq) for seq in range(4)]
+    with open_media(str(path)) as container:
+        assert container.duration == pytest.approx(2_000_000, abs=40_000)
+
+
+def test_no_picture_makes_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A source without any picture leaves no file that no player opens, and the log says so."""
+    sink = VideoSink(VideoSettings(tmp_path / "out.mp4"))
+    sink.open(INFO)
+    sink.write(an_ended(0, 0), None)
+    sink.close()
+
+    assert list(tmp_path.iterdir()) == []
+    assert sink.paths == ()
+    assert "no picture" in caplog.text
 
 
 def test_pictures_of_other_sizes_are_fitted(tmp_path: Path) -> None:
