@@ -88,9 +88,10 @@ def check_outputs(
                 check_folder_free(folder, f"*_{ENDING}", overwrite, inputs)
             case ImagesSettings(folder):
                 check_folder_free(folder, f"*_{settings.ending}", overwrite, inputs)
+            case JsonlSettings() if settings.is_standard_output:
+                pass  # all sources share it
             case JsonlSettings(path) | VideoSettings(path):
-                if not (isinstance(settings, JsonlSettings) and settings.is_standard_output):
-                    check_free(path, overwrite, inputs)
+                check_free(path, overwrite, inputs)
                 if path.resolve() in taken:
                     raise SettingsError(f"output {path} is asked for twice; give each output a path of its own")
                 taken.add(path.resolve())
