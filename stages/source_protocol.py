@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,14 +11,20 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from posestream.stages.color import ColorTags
+from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame
+from posestream.stages.source_name import redacted
 
 __all__ = ["Source", "SourceInfo", "SourceSettings"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """Which source to read, and which part of it."""
+    """Which source to read, and which part of it.
+
+    Raises:
+        SettingsError: the part makes no sense.
+    """
 
     #: A file, folder, glob pattern, URL, camera number or "/dev/videoN".
     url: str
@@ -27,6 +34,12 @@ class SourceSettings:
     start_s: float = 0.0
     #: Stop after so many frames; None: go on to the end.
     max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_s < math.inf:
+            raise SettingsError(f"start_s = {self.start_s:g} of source {redacted(self.url)} is not 0 or more seconds")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise SettingsError(f"max_frames = {self.max_frames} of source {redacted(self.url)} is not at least 1")
 
 
 @dataclass(frozen=True, slots=True)
