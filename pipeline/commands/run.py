@@ -20,14 +20,22 @@ __all__ = ["console_options", "network_options", "run_command", "settings_of"]
 _DEFAULT_VIDEO = "out/{source}.mp4"
 _DEFAULT_JSONL = "out/{source}.jsonl"
 
+_DEBUG_HELP = "Log everything, and show tracebacks."
+
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def console_options(command: CommandT) -> CommandT:
     """Add the options that say how much is told, and how."""
+    debug = click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help=_DEBUG_HELP)
     log_format = click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
     quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary, only errors.")
-    return quiet(log_format(command))
+    return debug(quiet(log_format(command)))
+
+
+def _note_debug(context: click.Context, _option: click.Parameter, is_debugging: bool) -> None:
+    """Take --debug behind the command too, where people add it when something went wrong."""
+    context.obj = bool(context.obj) or is_debugging
 
 
 def network_options(command: CommandT) -> CommandT:
