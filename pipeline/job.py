@@ -13,7 +13,7 @@ import zmq
 
 from posestream.models.choice import Choice, choose
 from posestream.models.download import Progress, ignore_progress
-from posestream.models.engines import device_family
+from posestream.models.engines import check_device, device_family
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
@@ -74,6 +74,8 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     if not settings.source:
         raise SettingsError("no source: give a video file, a folder of pictures, a camera's index or a URL")
     sources = _named(settings.source)
+    for source in sources:
+        open_source(source)  # touches nothing, but finds what does not fit its kind
     outputs = plan_outputs(settings.output, sources)
     devices = settings.replicas.devices or (settings.network.device,)
     choice = choose(settings.network.model, devices[0], store, load_registry(), progress)
@@ -82,6 +84,7 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     for device in devices:
         if device_family(device) not in choice.spec.devices:
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {devices[0]} runs")
+        check_device(device)
     return Job(settings, sources, outputs, choice, devices)
 
 

@@ -13,6 +13,7 @@ from posestream.models.weights import Weights
 __all__ = [
     # choosing
     "available_devices",
+    "check_device",
     "device_family",
     "open_engine",
     # what an engine is
@@ -57,10 +58,19 @@ def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str
         raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file, and this version cannot import those yet")
     if family not in spec.devices:
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
-    module = _module(family)
-    if device not in module.devices(family):
+    check_device(device)
+    return _module(family).open_engine(spec, weights, device, precision, requests)
+
+
+def check_device(device: str) -> None:
+    """Make sure that a device is there.
+
+    Raises:
+        EngineError: it is unknown or absent; the text says which devices there are.
+    """
+    family = device_family(device)
+    if device not in _module(family).devices(family):
         raise EngineError(f"device {device} is not available here: there are {', '.join(available_devices())}")
-    return module.open_engine(spec, weights, device, precision, requests)
 
 
 def available_devices() -> tuple[str, ...]:
