@@ -42,7 +42,7 @@ from posestream.pipeline.wire import (
 )
 from posestream.stages.items import Drop, FrameKey
 
-__all__ = ["DispatchLoop", "Report", "results_identity", "tasks_identity"]
+__all__ = ["DispatchLoop", "Report", "report_identity", "results_identity", "tasks_identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +58,11 @@ def tasks_identity(source: str) -> str:
 def results_identity(source: str) -> str:
     """Name the socket through which a lane receives results."""
     return f"{source}/results"
+
+
+def report_identity(source: str) -> str:
+    """Name the socket through which a lane's process tells of itself."""
+    return f"{source}/report"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,8 @@ class _Replica:
     heard_s: float
     credits: int = 0
     is_loading: bool = True
-    held: dict[FrameKey, None] = field(default_factory=dict)
+    #: The frames themselves, since a lane that goes on after another one may send the same keys anew.
+    held: dict[FrameKey, _Frame] = field(default_factory=dict)
 
     @property
     def free(self) -> int:
@@ -169,6 +170,7 @@ class Dispatcher:
             self._sources[name] = _Source(is_live, max_age_s, next_seq=first_seq)
         else:
             self._sources[name].go_back(first_seq)
+            self._redo = deque(key for key in self._redo if key.source != name)
         return []
 
     def expects(self, key: FrameKey) -> bool:
@@ -315,15 +317,15 @@ class Dispatcher:
         if replica is None:
             return None
         replica.heard_s = now_s
-        if key not in replica.held:
-            return None
-        del replica.held[key]
-        return self._sources[key.source].frames.get(key.seq)
+        frame = replica.held.pop(key, None)
+        return frame if frame is not None and self._is_in_flight(frame) else None
 
     def _take_from(self, replica: _Replica) -> list[_Frame]:
-        """List the frames that a replica holds and that have not been abandoned."""
-        found = (self._sources[key.source].frames.get(key.seq) for key in replica.held)
-        return [frame for frame in found if frame is not None]
+        """List the frames that a replica holds and that were neither abandoned nor forgotten."""
+        return [frame for frame in replica.held.values() if self._is_in_flight(frame)]
+
+    def _is_in_flight(self, frame: _Frame) -> bool:
+        return self._sources[frame.key.source].frames.get(frame.key.seq) is frame
 
     def _lose(self, frame: _Frame) -> list[Action]:
         frame.losses += 1
@@ -366,7 +368,7 @@ class Dispatcher:
                 actions += self._drop(key, Stage.DISPATCH, Reason.EXPIRED)
                 continue
             frame.phase = _Phase.HELD
-            self._replicas[replica].held[key] = None
+            self._replicas[replica].held[key] = frame
             actions.append(Assign(replica, key))
         return actions
 

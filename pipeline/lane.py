@@ -150,6 +150,11 @@ class Lane:
         """Take no more frames; those in flight go on to their end."""
         self._state.stopping.set()
 
+    def abort(self) -> None:
+        """Wait for no more results: nobody is left who could send them. The outputs are closed."""
+        self._state.stopping.set()
+        self._state.is_done.set()
+
     def join(self, deadline_s: float) -> bool:
         """Wait until every thread has ended; False if one has not by the monotonic clock's `deadline_s`."""
         return all(part.join(max(0.0, deadline_s - time.monotonic())) for part in self._parts)

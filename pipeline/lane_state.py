@@ -30,8 +30,8 @@ class LaneProgress:
     first_result_s: float | None = None
     last_result_s: float | None = None
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    group: LatencyHistogram = field(default_factory=LatencyHistogram)
     infer: LatencyHistogram = field(default_factory=LatencyHistogram)
+    group: LatencyHistogram = field(default_factory=LatencyHistogram)
 
     def note(self, frame: Frame, message: Posed | Dropped, now_s: float) -> None:
         """Count an ended frame."""

@@ -22,8 +22,6 @@ class Parent:
 
     def __init__(self, lines: BinaryIO) -> None:
         self._lines = lines
-        self._thread: threading.Thread | None = None
-        self.has_gone = threading.Event()
 
     def settings(self) -> dict[str, Any]:
         """Read what is to be done."""
@@ -33,17 +31,15 @@ class Parent:
         settings: dict[str, Any] = json.loads(line)
         return settings
 
-    def watch(self, stop: Callable[[], None]) -> None:
-        """Call `stop` when the head says so, or has gone."""
-        self._thread = threading.Thread(target=self._watch, args=(stop,), name="parent", daemon=True)
-        self._thread.start()
+    def watch(self, stop: Callable[[], None], abort: Callable[[], None]) -> None:
+        """Call `stop` when the head says so, `abort` when it has gone."""
+        threading.Thread(target=self._watch, args=(stop, abort), name="parent", daemon=True).start()
 
-    def _watch(self, stop: Callable[[], None]) -> None:
+    def _watch(self, stop: Callable[[], None], abort: Callable[[], None]) -> None:
         for line in self._lines:
             if line == STOP:
                 stop()
-        self.has_gone.set()
-        stop()
-        # A lane that waits for results waits for ever now; its files are closed by then, or never will be.
+        abort()
+        # What has not closed its files by then never will.
         threading.Event().wait(_GRACE_S)
         os._exit(ExitCode.BUG)

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["ChildProcess"]
+__all__ = ["STOP", "ChildProcess", "LogOptions"]
 
 _log = logging.getLogger(__name__)
 
@@ -18,13 +19,22 @@ _log = logging.getLogger(__name__)
 STOP = b"stop\n"
 
 
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How a process logs: as the head does."""
+
+    log_format: str = "text"
+    is_quiet: bool = False
+    is_debugging: bool = False
+
+
 class ChildProcess:
     """A process of ours. It ends when it has finished, when it is told to, or when we are gone."""
 
-    def __init__(self, name: str, role: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, role: str, work: Mapping[str, Any], log: LogOptions) -> None:
         self.name = name
         self._role = role
-        self._config = config
+        self._config = {"log": asdict(log), "work": work}
         self._process: subprocess.Popen[bytes] | None = None
 
     def __repr__(self) -> str:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import zmq
 from pydantic import TypeAdapter
 
-from posestream.models.errors import EngineError
+from posestream.models.errors import EngineError, ModelError
 from posestream.models.weights import WeightStore
 from posestream.pipeline.dispatch_loop import DispatchLoop
 from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
 from posestream.pipeline.parent import Parent
-from posestream.pipeline.process import ChildProcess
+from posestream.pipeline.process import ChildProcess, LogOptions
 from posestream.pipeline.replica import Replica
 from posestream.pipeline.serving import serving_of
-from posestream.pipeline.sockets import Addresses
-from posestream.pipeline.wire import Serve
+from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, send
+from posestream.pipeline.wire import ReplicaBye, Serve
 
 __all__ = ["ReplicaConfig", "ReplicaProcess", "run_replica"]
 
-#: How long a replica's threads have to end, in seconds.
-_STOP_S = 5.0
+#: How often a process that waits for its threads looks at them, in seconds.
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,10 @@ class ReplicaConfig:
 class ReplicaProcess:
     """The head's side: the same verbs as a `Replica` of threads."""
 
-    def __init__(self, config: ReplicaConfig, dispatch: DispatchLoop) -> None:
+    def __init__(self, config: ReplicaConfig, dispatch: DispatchLoop, log: LogOptions) -> None:
         self._config = config
         self._dispatch = dispatch
-        self._child = ChildProcess(config.name, "replica", asdict(config))
+        self._child = ChildProcess(config.name, "replica", asdict(config), log)
 
     def __repr__(self) -> str:
         return f"<ReplicaProcess {self._child}>"
@@ -56,6 +57,11 @@ class ReplicaProcess:
     def pid(self) -> int | None:
         """Its process's number."""
         return self._child.pid
+
+    @property
+    def description(self) -> str:
+        """Its engine in a few words; empty until that is open."""
+        return self._dispatch.description(self.name)
 
     @property
     def is_alive(self) -> bool:
@@ -91,17 +97,26 @@ class ReplicaProcess:
         return self._child.join(deadline_s)
 
 
-def run_replica(settings: dict[str, object], parent: Parent) -> ExitCode:
+def run_replica(settings: Any, parent: Parent) -> ExitCode:
     """Serve until stopped: what runs in the process."""
     config = TypeAdapter(ReplicaConfig).validate_python(settings)
-    context = zmq.Context()
-    serving = serving_of(config.serve, config.device, WeightStore.from_environment())
+    context: ZmqContext = zmq.Context()
+    try:
+        serving = serving_of(config.serve, config.device, WeightStore.from_environment())
+    except (ModelError, EngineError) as error:
+        _say_goodbye(context, config, error)
+        raise
     replica = Replica(config.name, context, Addresses("", config.address), serving, on_end=lambda: None)
-    parent.watch(replica.stop)
+    parent.watch(replica.stop, replica.stop)
     replica.start()
-    while not replica.join(time.monotonic() + 1.0):
+    while not replica.join(time.monotonic() + _LOOK_S):
         pass
-    if replica.error is not None:
-        return exit_code_of(replica.error)
     context.term()
-    return ExitCode.DONE
+    return ExitCode.DONE if replica.error is None else exit_code_of(replica.error)
+
+
+def _say_goodbye(context: ZmqContext, config: ReplicaConfig, error: Exception) -> None:
+    """Tell the head why there will be no replica."""
+    with Sockets(context) as sockets:
+        socket = sockets.open(zmq.DEALER, connect=config.address, identity=config.name)
+        send(socket, ReplicaBye(config.name, True, str(error)))

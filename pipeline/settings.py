@@ -20,7 +20,7 @@ from posestream.stages.output_openpose import OpenPoseSettings
 from posestream.stages.output_video import VideoSettings
 from posestream.stages.source import SourceSettings
 
-__all__ = ["NetworkTable", "OutputTable", "ReplicasTable", "Settings", "load_toml", "merged", "parse_assignment"]
+__all__ = ["NetworkTable", "OutputTable", "PipelineTable", "ReplicasTable", "Settings", "load_toml", "merged", "parse_assignment"]
 
 Raw = dict[str, Any]
 
@@ -44,12 +44,25 @@ class NetworkTable(_Table):
 class ReplicasTable(_Table):
     """`[replicas]`: how many work on the frames."""
 
-    #: A device string per replica; empty means one on `network.device`.
+    #: A device string per replica; "none" for no replica of our own; empty means one on `network.device`.
     devices: tuple[str, ...] = ()
+    #: Replicas on each of them.
+    per_device: Annotated[int, Field(ge=1, le=64)] = 1
     #: Frames that a replica's engine works on at once; 0 lets the engine choose.
     requests: Annotated[int, Field(ge=0, le=64)] = 0
     #: Frames of one source in flight at most; 0 is enough to keep every replica busy.
     window: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class PipelineTable(_Table):
+    """`[pipeline]`: what runs where."""
+
+    #: "threads" of one process, or "processes": one for each lane and each replica.
+    mode: Literal["threads", "processes"] = "threads"
+    #: Addresses where workers of other hosts may join, such as "tcp://127.0.0.1:5555".
+    listen: tuple[str, ...] = ()
+    #: True: listen on addresses that others can reach, although nothing authenticates them.
+    insecure: bool = False
 
 
 class OutputTable(_Table):
@@ -68,6 +81,7 @@ class Settings(_Table):
     """Everything that a run can be told."""
 
     source: tuple[SourceSettings, ...] = ()
+    pipeline: PipelineTable = PipelineTable()
     network: NetworkTable = NetworkTable()
     replicas: ReplicasTable = ReplicasTable()
     group: GroupSettings = GroupSettings()

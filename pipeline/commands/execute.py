@@ -18,7 +18,8 @@ from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job, start_job
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervisor import Summary, Supervisor
-from posestream.stages.output_display import Display, DisplaySink
+from posestream.pipeline.windows import NoDisplay, open_display
+from posestream.stages.output_display import Display
 
 __all__ = ["execute"]
 
@@ -28,20 +29,6 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.1
 #: The same while windows are open, so that they feel alive.
 _DISPLAY_TICK_S = 0.02
-
-
-class _NoDisplay:
-    """Stands for windows where none were asked for."""
-
-    def add(self, sink: DisplaySink) -> None:
-        """Nothing shows it."""
-
-    def poll(self) -> bool:
-        """Nobody closes what is not there."""
-        return True
-
-    def close(self) -> None:
-        """Nothing is to be closed."""
 
 
 class _Signals:
@@ -62,7 +49,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     has_no_bars = is_quiet or is_json
     with FetchView(console, is_quiet=has_no_bars) as fetching:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
-    display = Display() if settings.output.display is not None else _NoDisplay()
+    display = open_display(is_wanted=settings.output.display is not None)
     with _recorded_signals() as signals, closing(display):
         supervisor = start_job(job)
         try:
@@ -99,12 +86,12 @@ def _recorded_signals() -> Iterator[_Signals]:
 
 
 def _watch(
-    supervisor: Supervisor, display: Display | _NoDisplay, signals: _Signals, console: Console, *, is_quiet: bool
+    supervisor: Supervisor, display: Display | NoDisplay, signals: _Signals, console: Console, *, is_quiet: bool
 ) -> None:
     told = False
     with ProgressView(console, supervisor, is_quiet=is_quiet) as view:
         while supervisor.is_running and not supervisor.has_crashed:
-            supervisor.wait(_TICK_S if isinstance(display, _NoDisplay) else _DISPLAY_TICK_S)
+            supervisor.wait(_TICK_S if isinstance(display, NoDisplay) else _DISPLAY_TICK_S)
             view.update()
             wants_more = display.poll()
             if (signals.count or not wants_more) and not told:
