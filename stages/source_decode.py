@@ -165,7 +165,9 @@ class Decoder:
         if last is None:
             pts = 0 if pts is None else pts
         elif pts is None or pts <= last:
-            pts = last + self.step_pts()
+            step = self.step_pts()
+            # A repeated time moves on by the least step, so that it cannot overtake the right ones that follow.
+            pts = last + (1 if pts is not None and last - pts < step else step)
         if last is not None:
             self.longest_gap = max(self.longest_gap, pts - last)
         self._last_pts = pts

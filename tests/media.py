@@ -131,3 +131,8 @@ def spoil(path: Path, *numbers: int) -> Path:
         data[at : at + size - 16] = bytes(size - 16)
     path.write_bytes(data)
     return path
+
+
+def noisy(count: int) -> list[Image]:
+    """Make frames that do not compress well, so that packets are of like size."""
+    return [np.roll(smooth(160, 120), 5 * number, axis=1) for number in range(count)]
