@@ -14,7 +14,7 @@ __all__ = ["ColorTags", "color_tags"]
 _SPACE_RGB, _SPACE_UNSPECIFIED = 0, 2
 #: FFmpeg's numbers (AVColorSpace) of the matrices of SD and HD television.
 _SPACE_BT709, _SPACE_BT601 = 1, 6
-#: The largest SD picture (PAL); anything larger is taken for HD, the rule of mpv and VLC.
+#: The largest SD picture (PAL); anything larger is taken for HD, as players commonly do.
 _SD_WIDTH_PX, _SD_HEIGHT_PX = 1279, 576
 
 

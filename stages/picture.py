@@ -93,7 +93,7 @@ def _converted(frame: VideoFrame, width: int, height: int, tags: ColorTags) -> N
     threads. A scaled picture is made as planes and joined here, for swscale's packed BGR is either rough (even widths:
     1.4 ms, half the chroma, green 1.6 too low) or slow (odd widths: 3.4 ms); planes take 1.2 to 1.8 ms for any width
     and are exact (1768×994 to 456×256). At full size it is the other way round: exact planes take 10 ms, packed BGR
-    2 ms and is about one level of 255 too dark, which is what players show too.
+    2 to 3 ms and is about one level of 255 too dark.
     """
     is_planar = width % 2 == 1 or (width, height) != (frame.width, frame.height)
     is_yuv = not frame.format.is_rgb
