@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import types
 import typing
@@ -46,7 +47,10 @@ def _simple_check(allowed: tuple[type, ...], annotation: type) -> Check:
             raise DecodeError(f"{type(value).__name__} where {annotation.__name__} belongs")
         if annotation is int and not -(1 << 62) < value < (1 << 62):
             raise DecodeError("a number out of range")
-        return value
+        if annotation is float and not math.isfinite(value):
+            # One NaN among times would make every comparison with it false.
+            raise DecodeError("a number that is not finite")
+        return float(value) if annotation is float else value
 
     return check
 
