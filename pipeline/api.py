@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from posestream.models.weights import WeightStore
-from posestream.pipeline.job import Job, plan_job, start_job
+from posestream.pipeline.crew import start_job
+from posestream.pipeline.job import Job, plan_job
 from posestream.pipeline.result import PosesResult
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged
 from posestream.pipeline.supervisor import Summary

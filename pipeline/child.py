@@ -28,7 +28,7 @@ def main() -> int:
     """Do what the head says, and give the exit code."""
     # The head decides what a Ctrl-C means; it may have been started where that reaches children too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = Parent(sys.stdin.buffer)
+    parent = Parent(sys.stdin.fileno())
     settings = parent.settings()
     set_up_logging(Console(stderr=True), **settings["log"])
     try:

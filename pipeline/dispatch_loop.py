@@ -104,6 +104,11 @@ class DispatchLoop:
             counts = self._dispatcher.counts.get(source)
         return counts or FrameCounts()
 
+    def next_seq(self, source: str) -> int:
+        """Give the number of the next frame of a source: where the lane of a live one goes on."""
+        with self._lock:
+            return self._dispatcher.next_seq(source)
+
     def report(self, source: str) -> Report | None:
         """Give the last report of a lane's process."""
         with self._lock:

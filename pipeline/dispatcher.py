@@ -153,6 +153,10 @@ class Dispatcher:
         """A copy of every source's counts."""
         return {name: source.counts.copy() for name, source in self._sources.items()}
 
+    def next_seq(self, name: str) -> int:
+        """Give the number of the next frame of a source."""
+        return self._sources[name].next_seq if name in self._sources else 0
+
     @property
     def replicas(self) -> tuple[str, ...]:
         """The replicas that are there, in the order in which they came."""

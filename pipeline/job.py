@@ -5,11 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import zmq
 
 from posestream.models.choice import Choice, choose
 from posestream.models.download import Progress, ignore_progress
@@ -17,22 +14,18 @@ from posestream.models.engines import check_device, device_family
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
-from posestream.pipeline.dispatch_loop import DispatchLoop
-from posestream.pipeline.lane import Lane, LanePlan
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
-from posestream.pipeline.replica import Replica
-from posestream.pipeline.serving import Serving, serve_message
-from posestream.pipeline.settings import Settings
-from posestream.pipeline.sockets import Addresses
-from posestream.pipeline.supervisor import Supervisor
+from posestream.pipeline.serving import Serving
+from posestream.pipeline.settings import PipelineTable, Settings
 from posestream.stages.errors import SettingsError
-from posestream.stages.output import Sink
 from posestream.stages.source import SourceSettings, derive_names, open_source
 
-__all__ = ["Job", "plan_job", "start_job"]
+__all__ = ["Job", "plan_job"]
 
 _log = logging.getLogger(__name__)
 
+#: Hosts in an address that only this host reaches.
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What a source may be called.
 _NAME = re.compile(r"[a-z0-9_.-]+")
 #: Frames of one source in flight for each replica: what its engine works on and the few that wait there.
@@ -77,9 +70,13 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     for source in sources:
         open_source(source)  # touches nothing, but finds what does not fit its kind
     outputs = plan_outputs(settings.output, sources)
-    devices = settings.replicas.devices or (settings.network.device,)
-    choice = choose(settings.network.model, devices[0], store, load_registry(), progress)
+    refuse_exposed(settings.pipeline)
+    devices = _devices(settings)
+    wanted = devices[0] if devices else settings.network.device
+    choice = choose(settings.network.model, wanted, store, load_registry(), progress)
     _log.info("%s", choice.reason)
+    if not devices:
+        _log.info("waiting for workers at %s", ", ".join(settings.pipeline.listen))
     devices = tuple(choice.device if device == "auto" else device for device in devices)
     for device in devices:
         if device_family(device) not in choice.spec.devices:
@@ -88,38 +85,35 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     return Job(settings, sources, outputs, choice, devices)
 
 
-def start_job(job: Job, extra_sinks: Sequence[Callable[[str], Sink]] = ()) -> Supervisor:
-    """Make a job's parts and start them; `extra_sinks` make an output more for each source, given its name."""
-    run = secrets.token_hex(3)
-    addresses = Addresses.inproc(run)
-    context = zmq.Context()
-    spec, settings = job.choice.spec, job.settings
-    plan = LanePlan(run, settings.network.net_height, spec.input.multiple, spec.name, spec.layout_name, job.window)
+def refuse_exposed(table: PipelineTable) -> None:
+    """Refuse to listen where others can reach it, unless that was asked for.
 
-    def make_replicas(on_end: Callable[[], None]) -> list[Replica]:
-        return [
-            Replica(f"replica-{number}", context, addresses, job.serving(device), on_end)
-            for number, device in enumerate(job.devices, 1)
-        ]
-
-    def make_lanes(on_end: Callable[[], None]) -> list[Lane]:
-        return [
-            Lane(
-                plan,
-                context,
-                addresses,
-                open_source(source),
-                [*outputs.sinks(), *(make(source.name) for make in extra_sinks)],
-                outputs.picture_sinks(),
-                on_end,
+    Raises:
+        SettingsError: an address is not of this host alone.
+    """
+    for address in table.listen:
+        host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+        is_own = not address.startswith("tcp://") or host in _LOOPBACK
+        if not is_own and not table.insecure:
+            raise SettingsError(
+                f"{address} can be reached from other hosts, and nothing authenticates them: --insecure"
             )
-            for source, outputs in zip(job.sources, job.outputs, strict=True)
-        ]
 
-    dispatch = DispatchLoop(context, addresses, serve_message(spec, settings))
-    supervisor = Supervisor(context, dispatch, make_replicas, make_lanes)
-    supervisor.start()
-    return supervisor
+
+def _devices(settings: Settings) -> tuple[str, ...]:
+    """List the device of each replica of our own.
+
+    Raises:
+        SettingsError: there is none, and nobody else can come.
+    """
+    replicas = settings.replicas
+    if replicas.devices == ("none",):
+        if not settings.pipeline.listen:
+            raise SettingsError("replicas.devices is none, and without --listen no worker can join")
+        return ()
+    return tuple(
+        device for device in replicas.devices or (settings.network.device,) for _ in range(replicas.per_device)
+    )
 
 
 def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posestream.models.layout import LAYOUTS
+from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane_in import DecodeLoop, PreprocessLoop
 from posestream.pipeline.lane_out import OutputLoop, RenderLoop
 from posestream.pipeline.lane_state import LaneProgress, LaneState
@@ -149,6 +150,25 @@ class Lane:
     def stop(self) -> None:
         """Take no more frames; those in flight go on to their end."""
         self._state.stopping.set()
+
+    @property
+    def has_died(self) -> bool:
+        """Never: threads end together with the head."""
+        return False
+
+    @property
+    def is_silent(self) -> bool:
+        """Never: a thread that hangs cannot be replaced."""
+        return False
+
+    @property
+    def death(self) -> BaseException:
+        """What ended it, where something did."""
+        return self.crash or PipelineError(f"the lane of {self.name} has not died")
+
+    def kill(self) -> None:
+        """Wait for no more results; threads cannot be ended."""
+        self.abort()
 
     def abort(self) -> None:
         """Wait for no more results: nobody is left who could send them. The outputs are closed."""

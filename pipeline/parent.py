@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.process import STOP
@@ -15,20 +15,21 @@ __all__ = ["Parent"]
 
 #: How long a process may take to close its files after the head has gone, in seconds.
 _GRACE_S = 5.0
+#: Bytes that are read from the head at once.
+_CHUNK_BYTES = 1 << 16
 
 
 class Parent:
     """Reads the head's lines. When the head has gone, the work is stopped, and after a grace period the process."""
 
-    def __init__(self, lines: BinaryIO) -> None:
-        self._lines = lines
+    def __init__(self, descriptor: int) -> None:
+        self._lines = _lines(descriptor)
 
     def settings(self) -> dict[str, Any]:
         """Read what is to be done."""
-        line = self._lines.readline()
-        if not line:
+        settings: dict[str, Any] = json.loads(next(self._lines, b"null")) or {}
+        if not settings:
             raise SystemExit(ExitCode.BUG)
-        settings: dict[str, Any] = json.loads(line)
         return settings
 
     def watch(self, stop: Callable[[], None], abort: Callable[[], None]) -> None:
@@ -37,9 +38,17 @@ class Parent:
 
     def _watch(self, stop: Callable[[], None], abort: Callable[[], None]) -> None:
         for line in self._lines:
-            if line == STOP:
+            if line == STOP.strip():
                 stop()
         abort()
         # What has not closed its files by then never will.
         threading.Event().wait(_GRACE_S)
         os._exit(ExitCode.BUG)
+
+
+def _lines(descriptor: int) -> Iterator[bytes]:
+    """Read lines without Python's buffered reader, whose lock a waiting thread would hold when the process ends."""
+    rest = b""
+    while chunk := os.read(descriptor, _CHUNK_BYTES):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines

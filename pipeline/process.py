@@ -60,7 +60,10 @@ class ChildProcess:
     def start(self) -> None:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only the head."""
         command = [sys.executable, "-m", "posestream.pipeline.child", self._role]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - ours
+        # Unbuffered, so that nothing is left to be flushed to a process that has gone.
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line
+            command, stdin=subprocess.PIPE, start_new_session=True, bufsize=0
+        )
         self._write(json.dumps(self._config).encode() + b"\n")
 
     def stop(self) -> None:

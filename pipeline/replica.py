@@ -21,7 +21,7 @@ from posestream.pipeline.convert import fields_of, image_of, maps_of, people_pay
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.part import Part
 from posestream.pipeline.serving import Serving
-from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.pipeline.wire import (
     Done,
     Envelope,
@@ -280,13 +280,13 @@ class Replica:
         self,
         name: str,
         context: ZmqContext,
-        addresses: Addresses,
+        address: str,
         serving: Serving,
         on_end: Callable[[], None],
     ) -> None:
         self._state = ReplicaState(name)
         fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
-        infer = InferLoop(context, addresses.replicas, fields, people, serving.opener, self._state)
+        infer = InferLoop(context, address, fields, people, serving.opener, self._state)
         grouping = GroupLoop(context, fields, people, serving.group(), serving.spec, name)
         self._parts = [Part(f"{name}/infer", infer.run, on_end), Part(f"{name}/group", grouping.run, on_end)]
 
@@ -321,6 +321,10 @@ class Replica:
     def stop(self) -> None:
         """Finish what it holds, then leave."""
         self._state.stopping.set()
+
+    def kill(self) -> None:
+        """Ask it to end; threads cannot be ended."""
+        self.stop()
 
     def join(self, deadline_s: float) -> bool:
         """Wait until both threads have ended; False if one has not by the monotonic clock's `deadline_s`."""

@@ -17,7 +17,7 @@ from posestream.pipeline.parent import Parent
 from posestream.pipeline.process import ChildProcess, LogOptions
 from posestream.pipeline.replica import Replica
 from posestream.pipeline.serving import serving_of
-from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, send
+from posestream.pipeline.sockets import Sockets, ZmqContext, send
 from posestream.pipeline.wire import ReplicaBye, Serve
 
 __all__ = ["ReplicaConfig", "ReplicaProcess", "run_replica"]
@@ -106,7 +106,7 @@ def run_replica(settings: Any, parent: Parent) -> ExitCode:
     except (ModelError, EngineError) as error:
         _say_goodbye(context, config, error)
         raise
-    replica = Replica(config.name, context, Addresses("", config.address), serving, on_end=lambda: None)
+    replica = Replica(config.name, context, config.address, serving, on_end=lambda: None)
     parent.watch(replica.stop, replica.stop)
     replica.start()
     while not replica.join(time.monotonic() + _LOOK_S):

@@ -20,7 +20,16 @@ from posestream.stages.output_openpose import OpenPoseSettings
 from posestream.stages.output_video import VideoSettings
 from posestream.stages.source import SourceSettings
 
-__all__ = ["NetworkTable", "OutputTable", "PipelineTable", "ReplicasTable", "Settings", "load_toml", "merged", "parse_assignment"]
+__all__ = [
+    "NetworkTable",
+    "OutputTable",
+    "PipelineTable",
+    "ReplicasTable",
+    "Settings",
+    "load_toml",
+    "merged",
+    "parse_assignment",
+]
 
 Raw = dict[str, Any]
 
@@ -75,6 +84,8 @@ class OutputTable(_Table):
     display: DisplaySettings | None = None
     #: True: replace outputs that exist.
     overwrite: bool = False
+    #: True: go on where the outputs of an earlier run end, which was killed.
+    resume: bool = False
 
 
 class Settings(_Table):

@@ -30,8 +30,10 @@ class Slot(Generic[PartT]):
         self._generation = 0
         self._restart_at_s: float | None = None
         self.part = make(0)
-        #: Set when it failed too often.
+        #: True once nobody follows any more.
         self.is_exhausted = False
+        #: What ended the last one.
+        self.error: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"<Slot {self.name} {self.part} {self._restarts}>"
@@ -48,11 +50,17 @@ class Slot(Generic[PartT]):
 
     def fail(self, now_s: float, why: BaseException) -> None:
         """Note that the part died; plan its successor, or give up."""
+        self.error = why
         self._restart_at_s = self._restarts.failed(now_s)
         if self._restart_at_s is None:
             self.is_exhausted = True
-            return
-        _log.warning("%s; it is started again", why)
+        else:
+            _log.warning("%s; it is started again", why)
+
+    def give_up(self, why: BaseException) -> None:
+        """Note that the part ended for a reason that a successor would have too."""
+        self.error = why
+        self.is_exhausted = True
 
     def go_on(self, now_s: float) -> None:
         """Start the successor if its time has come."""

@@ -1,4 +1,4 @@
-"""Starts the parts, watches them, and stops them in order."""
+"""Starts the parts, watches them, starts them again, and stops them in order."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.counters import FrameCounts
 from posestream.pipeline.dispatch_loop import DispatchLoop
-from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
-from posestream.pipeline.lane import Lane
+from posestream.pipeline.errors import ExitCode, PipelineError, ReplicaError, exit_code_of
+from posestream.pipeline.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.part import Part
-from posestream.pipeline.replica import Replica
+from posestream.pipeline.slot import Slot
 from posestream.pipeline.sockets import ZmqContext
 from posestream.stages.errors import OutputError
 
@@ -27,6 +28,8 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 20.0
 #: How long the parts have to end once nothing is left to do, in seconds.
 _STOP_S = 10.0
+#: How long a replica that the dispatcher gave up may still come back (the whole machine may have slept), in seconds.
+_COME_BACK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class SourceReport:
     progress: LaneProgress
     paths: tuple[Path, ...]
     error: BaseException | None
+    #: How often its lane was started again.
+    restarts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,44 +55,70 @@ class Summary:
     #: What stopped the run as a whole, if anything did.
     error: BaseException | None
     output_errors: tuple[OutputError, ...]
+    #: How often replicas were started again, and frames handed out again.
+    replica_restarts: int
+    redelivered: int
 
 
 class Supervisor:
-    """Owns the dispatcher's thread, the replicas and the lanes from start to end."""
+    """Owns the dispatcher's thread, the replicas and the lanes from start to end.
+
+    Args:
+        context: of the sockets of this process; terminated at the end.
+        dispatch: the dispatcher's loop.
+        replicas, lanes: the places of every part.
+        changed: set whenever a thread has ended, so that nothing waits for the next look.
+        clean_up: called at the very end.
+    """
 
     def __init__(
         self,
         context: ZmqContext,
         dispatch: DispatchLoop,
-        make_replicas: Callable[[Callable[[], None]], Sequence[Replica]],
-        make_lanes: Callable[[Callable[[], None]], Sequence[Lane]],
+        replicas: Sequence[Slot[ReplicaHandle]],
+        lanes: Sequence[Slot[LaneHandle]],
+        changed: threading.Event,
+        clean_up: Callable[[], None],
     ) -> None:
         self._context = context
+        self._clean_up = clean_up
         self._dispatch = dispatch
-        self._changed = threading.Event()
-        self._dispatch_part = Part("dispatch", dispatch.run, self._changed.set)
-        self._replicas = make_replicas(self._changed.set)
-        self._lanes = make_lanes(self._changed.set)
+        self._changed = changed
+        self._dispatch_part = Part("dispatch", dispatch.run, changed.set)
+        self._replicas = replicas
+        self._lanes = lanes
         self._drain_until_s: float | None = None
         self._error: BaseException | None = None
+        #: Since when a replica that lives is none of the dispatcher's.
+        self._absent_since_s: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._lanes} {self._replicas} error={self._error!r}>"
 
     @property
-    def lanes(self) -> Sequence[Lane]:
+    def lanes(self) -> list[LaneHandle]:
         """Every lane, in the order of the sources."""
-        return self._lanes
+        return [slot.part for slot in self._lanes]
+
+    @property
+    def replicas(self) -> list[ReplicaHandle]:
+        """Every replica of our own."""
+        return [slot.part for slot in self._replicas]
 
     @property
     def engine(self) -> str:
         """What the replicas run on; empty until one is ready."""
-        return next((replica.description for replica in self._replicas if replica.description), "")
+        return next((replica.description for replica in self.replicas if replica.description), "")
 
     @property
     def is_running(self) -> bool:
         """True while a lane has work to do."""
-        return any(lane.is_alive for lane in self._lanes)
+        return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
+
+    @property
+    def has_crashed(self) -> bool:
+        """True if the dispatcher or a lane of threads stopped on an error: waiting would be in vain."""
+        return self._crash is not None
 
     def counts(self, source: str) -> FrameCounts:
         """Give a source's counts as they are now."""
@@ -96,12 +127,11 @@ class Supervisor:
     def start(self) -> None:
         """Start everything: first who listens, last who speaks."""
         self._dispatch_part.start()
-        if not self._dispatch.is_listening.wait(_STOP_S):
-            raise PipelineError("the dispatcher did not start") from self._dispatch_part.error
-        for replica in self._replicas:
-            replica.start()
-        for lane in self._lanes:
-            lane.start()
+        while not self._dispatch.is_listening.wait(0.1):
+            if self._dispatch_part.error is not None:
+                raise self._dispatch_part.error
+        for part in (*self.replicas, *self.lanes):
+            part.start()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something has ended or time is up, and see to it."""
@@ -111,9 +141,9 @@ class Supervisor:
 
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to its end."""
-        if self._drain_until_s is None:
+        if not self._is_stopping:
             self._drain_until_s = time.monotonic() + _DRAIN_S
-        for lane in self._lanes:
+        for lane in self.lanes:
             lane.stop()
 
     def close(self) -> Summary:
@@ -126,10 +156,11 @@ class Supervisor:
         deadline_s = time.monotonic() + _STOP_S
         if self.is_running:
             self._dispatch.abandon()
-        ended = [lane.join(deadline_s) for lane in self._lanes]
-        for replica in self._replicas:
+        ended = [_ends(lane, deadline_s) for lane in self.lanes]
+        for replica in self.replicas:
             replica.stop()
-        ended += [replica.join(deadline_s) for replica in self._replicas]
+        ended += [_ends(replica, deadline_s) for replica in self.replicas]
+        summary = self._summary()
         self._dispatch.stop()
         ended.append(self._dispatch_part.join(max(0.0, deadline_s - time.monotonic())))
         if all(ended):
@@ -137,40 +168,108 @@ class Supervisor:
         else:
             # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
             _log.warning("some threads did not end in time: %r", self)
-        return self._summary()
-
-    def _watch(self) -> None:
-        """Notice parts that failed; what cannot go on is stopped, with everything so far kept."""
-        crash = self._dispatch_part.error or next((lane.crash for lane in self._lanes if lane.crash), None)
-        if crash is None and not any(replica.is_alive for replica in self._replicas):
-            crash = next((replica.error for replica in self._replicas if replica.error), None)
-        if crash is None and self._drain_until_s is not None and time.monotonic() > self._drain_until_s:
-            _log.warning("gave up draining after %g s", _DRAIN_S)
-            self._dispatch.abandon()
-        if crash is not None and self._error is None:
-            self._error = crash
-            self.stop()
-            self._dispatch.abandon()
+        self._clean_up()
+        return summary
 
     @property
-    def has_crashed(self) -> bool:
-        """True if a lane's thread or the dispatcher stopped on an error: waiting for the lanes would be in vain."""
-        return self._dispatch_part.error is not None or any(lane.crash for lane in self._lanes)
+    def _is_stopping(self) -> bool:
+        return self._drain_until_s is not None
+
+    @property
+    def _crash(self) -> BaseException | None:
+        return self._dispatch_part.error or next((lane.crash for lane in self.lanes if lane.crash), None)
+
+    def _watch(self) -> None:
+        """Notice what failed: start it again, or stop what cannot go on, with everything so far kept."""
+        now_s = time.monotonic()
+        if not self._is_stopping:
+            for replica in self._replicas:
+                self._watch_replica(replica, now_s)
+            for lane in self._lanes:
+                self._watch_lane(lane, now_s)
+        fatal = self._crash or self._no_replica_left()
+        if fatal is not None and self._error is None:
+            self._error = fatal
+            self.stop()
+            self._dispatch.abandon()
+        if self._drain_until_s is not None and now_s > self._drain_until_s:
+            self._dispatch.abandon()
+
+    def _watch_replica(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
+        replica = slot.part
+        if slot.is_waiting or slot.is_exhausted:
+            slot.go_on(now_s)
+        elif replica.is_alive:
+            self._end_if_hung(replica, now_s)
+        else:
+            self._dispatch.lose(replica.name)
+            error = replica.error or PipelineError(f"{replica.name} left")
+            if isinstance(error, EngineError | ModelError):
+                # It would not load any better the next time.
+                slot.give_up(error)
+            else:
+                slot.fail(now_s, error)
+
+    def _end_if_hung(self, replica: ReplicaHandle, now_s: float) -> None:
+        """Kill a replica that the dispatcher has given up and that does not come back."""
+        if not replica.description or replica.name in self._dispatch.replicas:
+            self._absent_since_s.pop(replica.name, None)
+        elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > _COME_BACK_S:
+            _log.warning("%s hangs; it is killed", replica.name)
+            replica.kill()
+
+    def _watch_lane(self, slot: Slot[LaneHandle], now_s: float) -> None:
+        lane = slot.part
+        if slot.is_waiting or slot.is_exhausted:
+            slot.go_on(now_s)
+        elif lane.is_silent:
+            _log.warning("the lane of %s hangs; it is killed", lane.name)
+            lane.kill()
+        elif lane.has_died:
+            slot.fail(now_s, lane.death)
+
+    def _no_replica_left(self) -> BaseException | None:
+        """Give the reason to stop where every replica of our own has failed for good."""
+        if not self._replicas or not all(slot.is_exhausted for slot in self._replicas):
+            return None
+        refusals = [slot.error for slot in self._replicas if isinstance(slot.error, EngineError | ModelError)]
+        return (
+            refusals[0] if refusals else ReplicaError(f"replicas kept failing; the last time {self._replicas[0].error}")
+        )
 
     def _summary(self) -> Summary:
-        self._watch()
         sources = tuple(
-            SourceReport(lane.name, self.counts(lane.name), lane.progress, lane.paths, lane.source_error)
-            for lane in self._lanes
+            SourceReport(
+                slot.part.name,
+                self.counts(slot.part.name),
+                slot.part.progress,
+                slot.part.paths,
+                slot.part.source_error or (slot.error if slot.is_exhausted else None),
+                slot.restarts,
+            )
+            for slot in self._lanes
         )
-        output_errors = tuple(error for lane in self._lanes for error in lane.output_errors)
-        return Summary(sources, self.engine, self._exit_code(), self._error, output_errors)
+        output_errors = tuple(error for lane in self.lanes for error in lane.output_errors)
+        restarts = sum(slot.restarts for slot in self._replicas)
+        redelivered = self._dispatch.redelivered
+        code = self._exit_code()
+        return Summary(sources, self.engine, code, self._error, output_errors, restarts, redelivered)
 
     def _exit_code(self) -> ExitCode:
-        """Weigh what went wrong: the run as a whole, then outputs, then sources."""
+        """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
         if self._error is not None:
             return exit_code_of(self._error)
-        if any(lane.output_errors for lane in self._lanes):
+        if any(slot.is_exhausted for slot in self._lanes):
+            return ExitCode.REPLICAS
+        if any(lane.output_errors for lane in self.lanes):
             return ExitCode.OUTPUT
-        codes = [exit_code_of(lane.source_error) for lane in self._lanes if lane.source_error]
+        codes = [exit_code_of(lane.source_error) for lane in self.lanes if lane.source_error]
         return min(codes, default=ExitCode.DONE)
+
+
+def _ends(part: LaneHandle | ReplicaHandle, deadline_s: float) -> bool:
+    """Wait for a part's end, and kill it where it does not come; False if even that does not help."""
+    if part.join(deadline_s):
+        return True
+    part.kill()
+    return part.join(time.monotonic() + 1.0)

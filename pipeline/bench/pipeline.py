@@ -15,7 +15,8 @@ import numpy as np
 
 from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.measure import Speed, engine_for, median, network_speed, report
-from posestream.pipeline.job import plan_job, start_job
+from posestream.pipeline.crew import start_job
+from posestream.pipeline.job import plan_job
 from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.settings import OutputTable, Settings
 from posestream.stages.output import Ended

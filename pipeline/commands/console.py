@@ -135,7 +135,7 @@ class ProgressView:
             self._progress.update(
                 task,
                 total=lane.frame_count,
-                completed=seen.ended,
+                completed=self._supervisor.counts(lane.name).ended,
                 rate=rate.note(time.monotonic(), seen.ended),
                 people=seen.people / seen.posed if seen.posed else 0.0,
             )

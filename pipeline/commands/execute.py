@@ -14,8 +14,9 @@ from rich.console import Console
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands.console import ProgressView, log_summary, show_summary
 from posestream.pipeline.commands.fetching import FetchView
+from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
-from posestream.pipeline.job import plan_job, start_job
+from posestream.pipeline.job import plan_job
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervisor import Summary, Supervisor
 from posestream.pipeline.windows import NoDisplay, open_display

@@ -1,0 +1,54 @@
+"""The folder of a run's ipc sockets: nobody else may enter it, and it never outlives the run for long."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+__all__ = ["RunFolder", "sweep"]
+
+#: What each folder's name begins with; a path of an ipc socket has 107 bytes at most, so it is short.
+_PREFIX = "posestream-"
+#: The file whose lock says that the run is alive; the system frees it however the process ends.
+_LOCK = "lock"
+
+
+def _base() -> Path:
+    """Give the folder in which the runs' folders lie."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(runtime) if runtime and os.access(runtime, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def sweep(base: Path | None = None) -> list[Path]:
+    """Remove the folders of runs that are no more, and give their paths."""
+    swept = []
+    for folder in (base or _base()).glob(f"{_PREFIX}*"):
+        if not folder.is_dir() or folder.stat().st_uid != os.getuid() or not (folder / _LOCK).exists():
+            continue
+        lock = FileLock(folder / _LOCK, timeout=0)
+        with contextlib.suppress(Timeout, OSError), lock:
+            shutil.rmtree(folder, ignore_errors=True)
+            swept.append(folder)
+    return swept
+
+
+class RunFolder:
+    """A folder (mode 0700) that is this run's as long as it lives."""
+
+    def __init__(self, base: Path | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base or _base()))
+        self._lock = FileLock(self.path / _LOCK)
+        self._lock.acquire()
+
+    def __repr__(self) -> str:
+        return f"<RunFolder {self.path}>"
+
+    def remove(self) -> None:
+        """Remove it and what is in it; removing it again does nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._lock.release()
