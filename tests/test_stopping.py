@@ -1,0 +1,110 @@
+"""Stopping in the middle: whoever stops a run loses nothing that was done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from .e2e import DEADLINE_S, frame_times, messages, program, real_network
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and pipes as Linux has them")
+
+#: Frames of the clip: many more than are processed before the signal comes.
+_FRAMES = 2000
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """Give the environment in which a real network is found."""
+    return real_network()
+
+
+@pytest.fixture
+def clip(tmp_path: Path, media: ModuleType) -> Path:
+    """Write a long video at 10 fps."""
+    return media.write_video(
+        tmp_path / "clip.mp4", media.numbered(50) * (_FRAMES // 50), options={"preset": "ultrafast"}
+    )
+
+
+@contextmanager
+def started(words: tuple[object, ...], environment: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start the program; whatever happens, it has ended afterwards."""
+    process = subprocess.Popen(  # noqa: S603 — our own program
+        program(*words),
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def run_of(clip: Path, *words: object) -> tuple[object, ...]:
+    """Give the words of a run with lines on standard output, quick enough for any machine."""
+    return ("run", clip, "--net-height", 64, "--save-jsonl", "-", *words)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_drains(environment: dict[str, str], clip: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM let what is in flight finish: 0, whole lines only, and a video of just these frames."""
+    with started(run_of(clip, "--save-video", "a.mp4"), environment, tmp_path) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(5)]
+        process.send_signal(number)
+        rest, told = process.communicate(timeout=DEADLINE_S)
+    done = messages("".join(lines) + rest)
+    assert process.returncode == 0
+    assert "Traceback" not in told
+    assert "posestream: stopping: what is in flight is finished first" in told.splitlines()
+    assert 5 <= len(done) < _FRAMES
+    assert [message["seq"] for message in done] == list(range(len(done)))
+    assert {message["type"] for message in done} == {"poses"}
+    assert frame_times(tmp_path / "a.mp4") == pytest.approx([message["pts"] for message in done])
+
+
+def test_a_second_signal_does_not_wait(environment: dict[str, str], clip: Path, tmp_path: Path) -> None:
+    """A second Ctrl-C ends a run that cannot finish, here because nobody reads its lines, at once with 130."""
+    with started(run_of(clip), environment, tmp_path) as process:
+        assert process.stdout
+        assert process.stderr
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        told = []
+        for line in process.stderr:
+            told.append(line)
+            if "stopping" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert "Traceback" not in "".join([*told, process.stderr.read()])
+
+
+def test_a_kill_leaves_what_was_done(environment: dict[str, str], clip: Path, tmp_path: Path) -> None:
+    """After kill -9 the video plays up to the last second or so, and every line but the last is whole."""
+    words = ("run", clip, "--net-height", 64, "--save-jsonl", "-", "--save-video", "a.mp4")
+    with started(words, environment, tmp_path) as process:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(100)]
+        process.kill()
+        process.wait(DEADLINE_S)
+    assert [json.loads(line)["seq"] for line in lines] == list(range(100))
+    times = frame_times(tmp_path / "a.mp4")
+    assert times == pytest.approx([number / 10 for number in range(len(times))])
+    assert len(times) > 40
