@@ -7,7 +7,7 @@ from enum import IntEnum
 from posestream.models.errors import EngineError, ModelError
 from posestream.stages.errors import OutputError, SettingsError, SourceError
 
-__all__ = ["DecodeError", "ExitCode", "PipelineError", "ReplicaError", "exit_code_of", "is_expected"]
+__all__ = ["DecodeError", "ExitCode", "HeadError", "PipelineError", "ReplicaError", "exit_code_of", "is_expected"]
 
 
 class ExitCode(IntEnum):
@@ -27,6 +27,10 @@ class PipelineError(Exception):
     """The pipeline cannot go on."""
 
 
+class HeadError(PipelineError):
+    """A worker's head is not there, or has gone."""
+
+
 class ReplicaError(PipelineError):
     """Replicas kept failing."""
 
@@ -42,6 +46,7 @@ _EXIT_CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (ModelError, ExitCode.ENGINE),
     (EngineError, ExitCode.ENGINE),
     (OutputError, ExitCode.OUTPUT),
+    (HeadError, ExitCode.ENGINE),
     (ReplicaError, ExitCode.REPLICAS),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.convert import fields_of, image_of, maps_of, people_payloads, posed_of
-from posestream.pipeline.errors import DecodeError
+from posestream.pipeline.errors import DecodeError, HeadError
 from posestream.pipeline.part import Part
 from posestream.pipeline.serving import Serving
 from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
@@ -82,6 +83,7 @@ class InferLoop:
         people_address: str,
         open_engine: Callable[[], Engine],
         state: ReplicaState,
+        patience_s: float = math.inf,
     ) -> None:
         self._context = context
         self._replicas_address = replicas_address
@@ -95,6 +97,7 @@ class InferLoop:
         self._grouping = 0
         self._beat_s = 0.0
         self._heard_s = time.monotonic()
+        self._patience_s = patience_s
         self._shapes: set[tuple[int, int]] = set()
 
     def __repr__(self) -> str:
@@ -147,6 +150,7 @@ class InferLoop:
                 self._forward()
             if self._is_beat_due:
                 self._beat(is_loading=False)
+                self._look_for_head()
 
     @property
     def _is_busy(self) -> bool:
@@ -203,6 +207,11 @@ class InferLoop:
         for envelope in _envelopes(self._people):
             self._grouping -= 1
             send(self._tasks, envelope.message, [payload.buffer for payload in envelope.payloads])
+
+    def _look_for_head(self) -> None:
+        """Give up where the head has not answered for long: it has gone, or cannot be reached."""
+        if time.monotonic() - self._heard_s > self._patience_s:
+            raise HeadError(f"the head at {self._replicas_address} has not answered for {self._patience_s:g} s")
 
     def _fail(self, task: Task, error: EngineError) -> None:
         send(self._tasks, Failed(self._state.name, task.source, task.seq, str(error)))
@@ -274,7 +283,16 @@ def _envelopes(socket: ZmqSocket) -> list[Envelope]:
 
 
 class Replica:
-    """Runs one engine and its grouping as two threads. `on_end` is called whenever one of them has ended."""
+    """Runs one engine and its grouping as two threads.
+
+    Args:
+        name: what the dispatcher calls it.
+        context: of its sockets.
+        address: where the dispatcher listens to replicas.
+        serving: what it works with.
+        on_end: called whenever one of the threads has ended.
+        patience_s: how long the head may be silent before the replica ends with an error, in seconds.
+    """
 
     def __init__(
         self,
@@ -283,10 +301,11 @@ class Replica:
         address: str,
         serving: Serving,
         on_end: Callable[[], None],
+        patience_s: float = math.inf,
     ) -> None:
         self._state = ReplicaState(name)
         fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
-        infer = InferLoop(context, address, fields, people, serving.opener, self._state)
+        infer = InferLoop(context, address, fields, people, serving.opener, self._state, patience_s)
         grouping = GroupLoop(context, fields, people, serving.group(), serving.spec, name)
         self._parts = [Part(f"{name}/infer", infer.run, on_end), Part(f"{name}/group", grouping.run, on_end)]
 

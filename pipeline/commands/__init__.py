@@ -17,6 +17,7 @@ from posestream.pipeline.commands.console import json_entry, one_line
 from posestream.pipeline.commands.demo import demo_command
 from posestream.pipeline.commands.models import models_command
 from posestream.pipeline.commands.run import run_command
+from posestream.pipeline.commands.worker import worker_command
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 
 __all__ = ["main"]
@@ -33,7 +34,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for command in (demo_command, run_command, models_command, bench_command):
+for command in (demo_command, run_command, models_command, bench_command, worker_command):
     cli.add_command(command)
 
 

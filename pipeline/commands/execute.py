@@ -17,6 +17,7 @@ from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job
+from posestream.pipeline.process import LogOptions
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervisor import Summary, Supervisor
 from posestream.pipeline.windows import NoDisplay, open_display
@@ -52,7 +53,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
     display = open_display(is_wanted=settings.output.display is not None)
     with _recorded_signals() as signals, closing(display):
-        supervisor = start_job(job)
+        supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
         try:
             for lane in supervisor.lanes:
                 for sink in lane.display_sinks:

@@ -74,6 +74,10 @@ def network_options(command: CommandT) -> CommandT:
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Stop each source after N frames.")
 @click.option("--start", type=click.FloatRange(0), metavar="SECONDS", help="Skip the beginning of each file.")
+@click.option("--resume", is_flag=True, help="Go on where the outputs of a run end that was killed.")
+@click.option("--mode", type=click.Choice(["threads", "processes"]), help="What runs where.  [default: threads]")
+@click.option("--listen", multiple=True, metavar="tcp://HOST:PORT", help="Let workers of other hosts join here.")
+@click.option("--insecure", is_flag=True, help="Listen where others can reach it, unauthenticated.")
 @click.option("--single-person", is_flag=True, help="Take each heatmap's maximum, for one person.")
 @console_options
 @click.pass_obj
@@ -130,9 +134,13 @@ def _tables_of(options: dict[str, Any]) -> Raw:
     given: Raw = {name: table for name, table in outputs.items() if None not in table.values()}
     if options.get("display"):
         given["display"] = {}
-    if options.get("overwrite"):
-        given["overwrite"] = True
-    tables: Raw = {"network": {key: value for key, value in network.items() if value is not None}, "output": given}
+    given |= {key: True for key in ("overwrite", "resume") if options.get(key)}
+    pipeline = {key: options.get(key) for key in ("mode", "listen", "insecure")}
+    tables: Raw = {
+        "network": {key: value for key, value in network.items() if value is not None},
+        "pipeline": {key: value for key, value in pipeline.items() if value},
+        "output": given,
+    }
     if options.get("single_person"):
         tables["group"] = {"single_person": True}
     return tables

@@ -1,0 +1,33 @@
+"""`worker --connect tcp://HOST:PORT`: a replica for a head on this or another machine."""
+
+from __future__ import annotations
+
+import signal
+
+import click
+from rich.console import Console
+
+from posestream.pipeline.commands.console import LOG_FORMATS, set_up_logging
+from posestream.pipeline.worker import Worker
+
+__all__ = ["worker_command"]
+
+
+@click.command("worker")
+@click.option("--connect", required=True, metavar="tcp://HOST:PORT", help="Where a head listens (run --listen).")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, opencv-cpu, opencv-cuda:N.")
+@click.option(
+    "--patience", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds the head may be away."
+)
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
+@click.option("--quiet", "-q", is_flag=True, help="Only errors.")
+@click.pass_obj
+def worker_command(
+    is_debugging: bool, /, connect: str, device: str, patience: float, log_format: str, quiet: bool
+) -> int:
+    """Serve a running head: it says with which network. Ctrl-C finishes what is in hand and leaves."""
+    set_up_logging(Console(stderr=True), log_format, is_quiet=quiet, is_debugging=is_debugging)
+    worker = Worker(connect, device, patience)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: worker.stop())
+    return int(worker.run())
