@@ -14,87 +14,134 @@ from posestream.stages.peaks import Peaks
 
 __all__ = ["Connections", "LimbScorer"]
 
-#: Points along a limb at which its field is taken, both ends included.
-SAMPLES = 10
+#: Points along a limb at which its field is taken, evenly spaced and without the ends, where the fields of
+#: neighbouring limbs meet and partly cancel.
+SAMPLES = 8
+#: A pair is looked at closely where the field agrees with it at one of these points of its length.
+GLANCES = (4 / 9, 5 / 9)
 #: Two keypoints nearer than this many cells have no direction worth asking the field about.
 SHORTEST_MAP = 1e-3
-#: Pairs weighed at once: bounds the memory a crowd takes, and OpenCV's pictures have less than 32767 rows.
+#: Pairs looked at closely at once: bounds the memory, and OpenCV's pictures have less than 32767 columns.
 PAIRS_AT_ONCE = 16384
+#: Where candidates are put that do not exist: outside every field.
+NOWHERE_MAP = -1e6
+
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """Pairs of candidates whose limb's field agrees, the best first."""
+    """Pairs of candidates whose limb's field agrees, the weightiest first."""
 
     #: M limb numbers.
-    limb: NDArray[np.intp]
+    limb: Numbers
     #: M candidate numbers of the limb's two ends.
-    start: NDArray[np.intp]
-    end: NDArray[np.intp]
-    #: M scores, 0…1.
-    score: NDArray[np.float32]
+    start: Numbers
+    end: Numbers
+    #: M means of the field along the limb, 0…1.
+    score: Floats
 
 
 class LimbScorer:
-    """Weighs all pairs of all limbs in one pass over the fields."""
+    """Weighs all pairs of all limbs in one pass over the fields.
 
-    def __init__(self, layout: Layout, threshold: float, agreeing: float) -> None:
-        self._threshold = threshold
-        self._agreeing = agreeing
+    Args:
+        layout: which parts the limbs join, and the channels of their fields.
+        threshold: the part of the field along a limb at which a sample agrees with it, 0…1.
+        agreement: fraction of the samples that must agree, 0…1.
+    """
+
+    def __init__(self, layout: Layout, threshold: float, agreement: float) -> None:
+        self._threshold = np.float32(threshold)
+        self._least_agreeing = int(np.ceil(agreement * SAMPLES - 1e-9))
         self._starts = np.array([start for start, _ in layout.limbs], np.intp)
         self._ends = np.array([end for _, end in layout.limbs], np.intp)
         self._x_channels = np.array([x for x, _ in layout.paf_channels], np.float32)
         self._y_channels = np.array([y for _, y in layout.paf_channels], np.float32)
 
-    def __call__(self, pafs_chw: NDArray[np.float32], peaks: Peaks) -> Connections:
-        """Weigh the pairs by the mean of their field along the limb (Cao et al. 2019, section 3.3)."""
-        limb, start, end = self._pairs(peaks)
-        dx = peaks.x_map[end] - peaks.x_map[start]
-        dy = peaks.y_map[end] - peaks.y_map[start]
-        length = np.maximum(np.sqrt(dx * dx + dy * dy), SHORTEST_MAP)
-        score = np.zeros(len(limb), np.float32)
-        agrees = np.zeros(len(limb), np.bool_)
+    def __call__(self, pafs_chw: Floats, peaks: Peaks) -> Connections:
+        """Weigh the pairs by the mean of their field along the limb (Cao et al. 2019, section 3.3).
+
+        The best first: the field's mean times the height of the lower of the two maxima, because a limb is no surer
+        than either of its ends.
+        """
+        channels, height, width = pafs_chw.shape
+        # The channels lie below each other as one tall picture, which one call of OpenCV samples at all points.
+        # Clipped to the centres of a channel's edge cells, no point between two candidates reaches another channel.
+        tall = pafs_chw.reshape(channels * height, width)
+        x = np.clip(peaks.x_map - 0.5, 0, width - 1).astype(np.float32)
+        y = np.clip(peaks.y_map - 0.5, 0, height - 1).astype(np.float32)
+        limb, start, end = self._likely(tall, height, peaks.first, x, y)
+        score, agrees = np.zeros(len(limb), np.float32), np.zeros(len(limb), np.bool_)
         for begin in range(0, len(limb), PAIRS_AT_ONCE):
             part = slice(begin, begin + PAIRS_AT_ONCE)
-            along = self._along(pafs_chw, peaks, limb[part], start[part], dx[part], dy[part]) / length[part, None]
-            agrees[part] = (along > self._threshold).mean(axis=1) >= self._agreeing
-            score[part] = along.mean(axis=1)
-        keep = np.flatnonzero(agrees & (score > 0))
-        # Equal scores keep the order of the pairs, so the same maps give the same people everywhere.
-        keep = keep[np.argsort(-score[keep], kind="stable")]
+            score[part], agrees[part] = self._looked_at(tall, height, limb[part], x, y, start[part], end[part])
+        weight = score * np.minimum(peaks.score[start], peaks.score[end])
+        kept = np.flatnonzero(agrees & (weight > 0))
+        # Equal weights keep the order of the pairs, so the same maps give the same people everywhere.
+        kept = kept[np.argsort(-weight[kept], kind="stable")]
         return Connections(
-            frozen(limb[keep]), frozen(start[keep]), frozen(end[keep]), frozen(np.clip(score[keep], 0, 1))
+            frozen(limb[kept]), frozen(start[kept]), frozen(end[kept]), frozen(np.minimum(score[kept], 1))
         )
 
-    def _pairs(self, peaks: Peaks) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-        """Give limb, start and end of every pair."""
-        counts = np.diff(peaks.first)
-        rows = counts[self._starts]
-        row_limb = np.repeat(np.arange(len(rows)), rows)
-        row_start = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows - peaks.first[self._starts], rows)
-        columns = counts[self._ends][row_limb]
-        shift = np.cumsum(columns) - columns - peaks.first[self._ends][row_limb]
-        end = np.arange(columns.sum()) - np.repeat(shift, columns)
-        return np.repeat(row_limb, columns), np.repeat(row_start, columns), end
+    def _likely(
+        self, tall: Floats, height: int, first: Numbers, x: Floats, y: Floats
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """Give limb, start and end of the pairs that deserve a close look.
 
-    def _along(
-        self,
-        pafs_chw: NDArray[np.float32],
-        peaks: Peaks,
-        limb: NDArray[np.intp],
-        start: NDArray[np.intp],
-        dx: NDArray[np.float32],
-        dy: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        """Give the field's part along each pair at SAMPLES points, times the pair's length."""
-        channels, height, width = pafs_chw.shape
-        # The channels lie below each other as one tall picture, which one call of OpenCV samples bilinearly.
-        # Clipped to the centres of a channel's edge cells, no point reaches into the next channel.
-        tall = pafs_chw.reshape(channels * height, width)
-        steps = np.linspace(0, 1, SAMPLES, dtype=np.float32)
-        x = np.clip(peaks.x_map[start, None] - 0.5 + dx[:, None] * steps, 0, width - 1)
-        y = np.clip(peaks.y_map[start, None] - 0.5 + dy[:, None] * steps, 0, height - 1)
-        x_field = cv2.remap(tall, x, y + self._x_channels[limb, None] * np.float32(height), cv2.INTER_LINEAR)
-        y_field = cv2.remap(tall, x, y + self._y_channels[limb, None] * np.float32(height), cv2.INTER_LINEAR)
-        along: NDArray[np.float32] = x_field * dx[:, None] + y_field * dy[:, None]
+        In a crowd nearly all pairs join two people; the field in the middle between them tells most of these.
+        """
+        counts = np.diff(first)
+        most = int(counts.max(initial=0))
+        if not most:
+            return (np.zeros(0, np.intp),) * 3
+        # All pairs as L×most×most: candidates in a table by part, filled up with ones that are nowhere.
+        numbers = np.arange(most)
+        table = first[:-1, None] + numbers
+        is_real = numbers < counts[:, None]
+        x_table = np.where(is_real, x.take(table, mode="clip"), np.float32(NOWHERE_MAP))
+        y_table = np.where(is_real, y.take(table, mode="clip"), np.float32(0))
+        x_start, x_end = x_table[self._starts, :, None], x_table[self._ends, None, :]
+        y_start, y_end = y_table[self._starts, :, None], y_table[self._ends, None, :]
+        dx, dy = x_end - x_start, y_end - y_start
+        least = self._threshold * np.sqrt(dx * dx + dy * dy)
+        likely = np.zeros(dx.shape, np.bool_)
+        for at in GLANCES:
+            x_at, y_at = x_start + np.float32(at) * dx, y_start + np.float32(at) * dy
+            likely |= self._along(tall, height, x_at, y_at, dx, dy) > least
+        limb, start, end = np.nonzero(likely)
+        return limb, start + first[self._starts[limb]], end + first[self._ends[limb]]
+
+    def _along(self, tall: Floats, height: int, x: Floats, y: Floats, dx: Floats, dy: Floats) -> Floats:
+        """Give the fields' parts along the L×most×most pairs at one point of each, times the pairs' lengths."""
+        shape, rows = x.shape, (-1, x.shape[2])
+        down = (self._x_channels * np.float32(height))[:, None, None]
+        across = (self._y_channels * np.float32(height))[:, None, None]
+        x = x.reshape(rows)
+        along = _sampled(tall, x, (y + down).reshape(rows), cv2.INTER_NEAREST).reshape(shape) * dx
+        along += _sampled(tall, x, (y + across).reshape(rows), cv2.INTER_NEAREST).reshape(shape) * dy
         return along
+
+    def _looked_at(
+        self, tall: Floats, height: int, limb: Numbers, x: Floats, y: Floats, start: Numbers, end: Numbers
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Give the pairs' mean of the field along them, and whether enough samples agree."""
+        dx, dy = x[end] - x[start], y[end] - y[start]
+        length = np.maximum(np.sqrt(dx * dx + dy * dy), np.float32(SHORTEST_MAP))
+        steps = np.arange(1, SAMPLES + 1, dtype=np.float32)[:, None] / np.float32(SAMPLES + 1)
+        x_at, y_at = x[start] + steps * dx, y[start] + steps * dy
+        down, across = self._x_channels * np.float32(height), self._y_channels * np.float32(height)
+        along = _sampled(tall, x_at, y_at + down[limb], cv2.INTER_LINEAR) * dx
+        along += _sampled(tall, x_at, y_at + across[limb], cv2.INTER_LINEAR) * dy
+        agreeing = np.add.reduce(along > self._threshold * length, axis=0, dtype=np.uint8)
+        return np.add.reduce(along, axis=0) / (length * np.float32(SAMPLES)), agreeing >= self._least_agreeing
+
+
+def _sampled(tall: Floats, x: Floats, y: Floats, how: int) -> Floats:
+    """Give a picture's values at points, zero outside."""
+    most = 32000
+    if len(x) <= most:
+        return np.asarray(cv2.remap(tall, x, y, how, borderMode=cv2.BORDER_CONSTANT), np.float32)
+    parts = [_sampled(tall, x[begin : begin + most], y[begin : begin + most], how) for begin in range(0, len(x), most)]
+    return np.concatenate(parts)

@@ -1,0 +1,81 @@
+"""Zoom: heatmaps at twice their resolution, interpolated cubically and smoothed, as one matrix per axis."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posestream.stages.items import frozen
+
+__all__ = ["ZOOM", "Zoom"]
+
+#: Heatmaps are brought to this many times their resolution before their maxima are taken: joints of small people
+#: are less than two cells apart, and would be one maximum.
+ZOOM = 2
+#: Standard deviation of the smoothing of heatmaps, in zoomed cells: takes off the ripple of the network's output
+#: and of cubic interpolation, and leaves the networks' own Gaussians (7 px and wider) nearly as they are.
+SMOOTHING_ZOOMED = 0.75
+#: The tension of the cubic convolution kernel (Keys 1981), as OpenCV has it.
+CUBIC_A = -0.75
+#: A product of matrices with more multiplications than this may be shared out to threads by OpenBLAS; the threads
+#: would spin against the network's. (Its limit is 65536 · 4.)
+MOST_MULTIPLICATIONS = 250_000
+
+
+class Zoom:
+    """Zooms K×h×w maps to K×(2h + 2)×(2w + 1), whose first and last row and first column are zeros.
+
+    With those zeros every cell has eight neighbours in the flat order of cells, none of them in another map or beyond
+    the other edge.
+    """
+
+    def __call__(self, maps_khw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Zoom K finite maps."""
+        count, height, width = maps_khw.shape
+        zoomed = np.zeros((count, ZOOM * height + 2, ZOOM * width + 1), np.float32)
+        wide = _product(maps_khw, zoom_matrix(width).T, self._rows(width, ZOOM * width + 1))
+        matrix = zoom_matrix(height)
+        step = self._rows(height, ZOOM * width + 1)
+        for begin in range(0, len(matrix), step):
+            np.matmul(matrix[begin : begin + step], wide, out=zoomed[:, begin : min(begin + step, len(matrix))])
+        return zoomed
+
+    def _rows(self, inner: int, columns: int) -> int:
+        """Give how many rows of a product stay within the limit."""
+        return max(1, MOST_MULTIPLICATIONS // (inner * columns))
+
+
+def _product(maps: NDArray[np.float32], matrix: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    """Multiply each map's rows with a matrix, so many rows at a time."""
+    if maps.shape[1] <= rows:
+        return np.asarray(np.matmul(maps, matrix), np.float32)
+    result = np.empty((*maps.shape[:2], matrix.shape[1]), np.float32)
+    for begin in range(0, maps.shape[1], rows):
+        np.matmul(maps[:, begin : begin + rows], matrix, out=result[:, begin : begin + rows])
+    return result
+
+
+@lru_cache(maxsize=64)
+def zoom_matrix(size: int) -> NDArray[np.float32]:
+    """Give the (ZOOM·size + 1)×size matrix that interpolates cubically, then smooths, edges continued.
+
+    Its first row is zero.
+    """
+    zoomed = ZOOM * size
+    position = (np.arange(zoomed) + 0.5) / ZOOM - 0.5
+    base = np.floor(position).astype(np.intp)
+    cubic = np.zeros((zoomed, size))
+    for tap in (-1, 0, 1, 2):
+        away = np.abs(position - (base + tap))
+        near = ((CUBIC_A + 2) * away - (CUBIC_A + 3)) * away * away + 1
+        far = (((away - 5) * away + 8) * away - 4) * CUBIC_A
+        np.add.at(cubic, (np.arange(zoomed), np.clip(base + tap, 0, size - 1)), np.where(away <= 1, near, far))
+    reach = int(np.ceil(3 * SMOOTHING_ZOOMED))
+    steps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (steps / SMOOTHING_ZOOMED) ** 2)
+    smooth = np.zeros((zoomed, zoomed))
+    for step, weight in zip(steps, weights / weights.sum(), strict=True):
+        np.add.at(smooth, (np.arange(zoomed), np.clip(np.arange(zoomed) + step, 0, zoomed - 1)), weight)
+    return frozen(np.concatenate([np.zeros((1, size)), smooth @ cubic]).astype(np.float32))
