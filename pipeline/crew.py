@@ -71,7 +71,7 @@ def start_job(job: Job, extra_sinks: Sequence[SinkMaker] = (), log: LogOptions |
 def _plan(job: Job, run: str) -> LanePlan:
     spec = job.choice.spec
     net_height = job.settings.network.net_height
-    return LanePlan(run, net_height, spec.input.multiple, spec.name, spec.layout_name, job.window)
+    return LanePlan(run, net_height, spec.input.multiple, spec.name, spec.layout_name, job.settings.replicas.window)
 
 
 def _replica_name(number: int, generation: int) -> str:

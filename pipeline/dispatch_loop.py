@@ -92,6 +92,9 @@ class DispatchLoop:
         self._reports: dict[str, Report] = {}
         self._descriptions: dict[str, str] = {}
         self._farewells: dict[str, str] = {}
+        #: Lanes that listen, in the order in which they came, and what they know of the replicas' credits.
+        self._listening: dict[str, None] = {}
+        self._told_credits = 0
         #: Replicas that the supervisor found dead before their heartbeats were missed.
         self._dead: deque[str] = deque()
         #: Set once lanes and replicas may connect.
@@ -172,6 +175,7 @@ class DispatchLoop:
             for socket, _ in poller.poll(_POLL_MS):
                 self._drain(socket)
             self._decide(self._tick, ())
+            self._tell_credits()
             if self._abandoning.is_set():
                 self._decide(lambda: self._dispatcher.abandon(self._dispatcher.counts), ())
 
@@ -181,6 +185,13 @@ class DispatchLoop:
         while self._dead:
             actions += self._dispatcher.replica_lost(self._dead.popleft(), now_s)
         return [*actions, *self._dispatcher.tick(now_s)]
+
+    def _tell_credits(self) -> None:
+        """Let lanes have as many frames in flight as the replicas can hold."""
+        if self._dispatcher.credits != self._told_credits:
+            self._told_credits = self._dispatcher.credits
+            for source in self._listening:
+                send_to(self._lanes, results_identity(source), Welcome(self._told_credits))
 
     def _drain(self, socket: ZmqSocket) -> None:
         """Take everything that a socket has."""
@@ -239,7 +250,8 @@ class DispatchLoop:
         # Tasks of a lane that died are not to be taken for those of the lane that goes on.
         for key in [key for key in self._waiting if key.source == hello.source]:
             del self._waiting[key]
-        send_to(self._lanes, results_identity(hello.source), Welcome())
+        self._listening[hello.source] = None
+        send_to(self._lanes, results_identity(hello.source), Welcome(self._dispatcher.credits))
         return actions
 
     def _lane_report(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
@@ -291,6 +303,7 @@ class DispatchLoop:
             elif isinstance(action, RecallFrame):
                 send_to(self._lanes, tasks_identity(action.key.source), Recall(action.key.source, action.key.seq))
             elif isinstance(action, Finish):
+                self._listening.pop(action.source, None)
                 send_to(self._lanes, results_identity(action.source), Finished(action.source))
 
     def _assign(self, action: Assign) -> None:

@@ -158,6 +158,11 @@ class Dispatcher:
         return self._sources[name].next_seq if name in self._sources else 0
 
     @property
+    def credits(self) -> int:
+        """Frames that all replicas together will hold at once."""
+        return sum(replica.credits for replica in self._replicas.values())
+
+    @property
     def replicas(self) -> tuple[str, ...]:
         """The replicas that are there, in the order in which they came."""
         return tuple(self._replicas)

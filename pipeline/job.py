@@ -28,10 +28,6 @@ _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What a source may be called.
 _NAME = re.compile(r"[a-z0-9_.-]+")
-#: Frames of one source in flight for each replica: what its engine works on and the few that wait there.
-_WINDOW_PER_REPLICA = 8
-#: Frames of one source in flight beside those: being decoded, scaled, put in order and written.
-_WINDOW_OF_LANE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +40,6 @@ class Job:
     choice: Choice
     #: The devices of its replicas, one each.
     devices: tuple[str, ...]
-
-    @property
-    def window(self) -> int:
-        """Frames of one source in flight at most."""
-        wanted = _WINDOW_PER_REPLICA * len(self.devices) + _WINDOW_OF_LANE
-        return self.settings.replicas.window or wanted
 
     def serving(self, device: str) -> Serving:
         """What a replica on this device works with."""

@@ -41,6 +41,7 @@ class LanePlan:
     model: str
     layout: str
     #: Frames in flight at most.
+    #: 0: as many as keep the replicas busy.
     window: int
     #: The seq of the first frame: more than 0 where a lane goes on after another one died.
     first_seq: int = 0

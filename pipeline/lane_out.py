@@ -73,6 +73,7 @@ class OutputLoop:
             for ready in self._sequencer.push(message.seq, envelope):
                 self._end(ready, render)
         elif isinstance(message, Welcome):
+            self._lane.widen(message.credits)
             self._lane.may_begin.set()
         elif isinstance(message, Finished):
             self._lane.is_done.set()

@@ -16,6 +16,8 @@ __all__ = ["POLL_MS", "FrameRate", "LaneProgress", "LaneState"]
 
 #: How often a thread that waits looks whether it shall stop, in milliseconds.
 POLL_MS = 100
+#: Frames in flight beside those that replicas hold: being decoded, scaled, put in order and written.
+_WINDOW_OF_LANE = 4
 #: Frames over which the frame rate is taken.
 _RATE_FRAMES = 30
 
@@ -60,10 +62,15 @@ class FrameRate:
 
 
 class LaneState:
-    """Shared by a lane's threads. Each field is written by one of them."""
+    """Shared by a lane's threads. Each field is written by one of them.
+
+    Args:
+        window: frames in flight at most; 0: as many as keep the replicas busy.
+    """
 
     def __init__(self, window: int) -> None:
-        self.store = FrameStore(window)
+        self._is_fixed = window > 0
+        self.store = FrameStore(window or _WINDOW_OF_LANE)
         self.progress = LaneProgress()
         #: Set when the dispatcher knows the lane.
         self.may_begin = threading.Event()
@@ -72,6 +79,11 @@ class LaneState:
         #: Set when every frame has ended.
         self.is_done = threading.Event()
         self._info: SourceInfo | None = None
+
+    def widen(self, credit: int) -> None:
+        """Have room for what the replicas can hold, beside what the lane itself works on."""
+        if not self._is_fixed:
+            self.store.resize(credit + _WINDOW_OF_LANE)
 
     @property
     def is_source_open(self) -> bool:

@@ -141,7 +141,7 @@ def parse_assignment(text: str) -> Raw:
     try:
         value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = value_text
+        value = value_text.strip()
     for key in reversed(keys):
         value = {key: value}
     return dict(value)
@@ -165,7 +165,8 @@ def _merged_list(base: list[Any], over: Raw, name: str) -> list[Any]:
     for number, value in over.items():
         if not number.isdecimal() or int(number) >= len(base):
             raise SettingsError(f"{name}.{number}: there are {len(base)} of {name}, counted from 0")
-        base[int(number)] = merged(base[int(number)], value)
+        # As a table of its own, so that what is no table (`replicas.devices.0`) is laid over like any other value.
+        base[int(number)] = merged({name: base[int(number)]}, {name: value})[name]
     return base
 
 

@@ -37,6 +37,12 @@ class FrameStore:
         with self._changed:
             return self._changed.wait_for(lambda: len(self._entries) < self._capacity, timeout_s)
 
+    def resize(self, capacity: int) -> None:
+        """Have room for so many frames from now on; those that are there stay."""
+        with self._changed:
+            self._capacity = capacity
+            self._changed.notify()
+
     def put(self, frame: Frame) -> None:
         """Keep a frame; the caller has waited for room."""
         with self._changed:

@@ -167,7 +167,9 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The lane may begin."""
+    """The lane may begin, or the replicas are others than before: so many frames keep all of them busy."""
+
+    credits: int
 
 
 @dataclass(frozen=True, slots=True)
