@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from posestream.stages.items import Drop, Frame, Person, Poses
 
-__all__ = ["VERSION", "Message", "MessageWriter", "json_line"]
+__all__ = ["VERSION", "Message", "MessageWriter", "json_line", "tells_of"]
 
 #: Raised when the meaning of a key changes; new keys do not raise it.
 VERSION = 1
@@ -36,15 +36,21 @@ def json_line(message: Message) -> bytes:
     return (_ENCODER.encode(message) + "\n").encode()
 
 
-class MessageWriter:
-    """Makes the messages of one source in one run and numbers them from 0 without gaps."""
+def tells_of(message: Message, frame: Frame) -> bool:
+    """True if a message is told of this frame: its number, its time or name are the same."""
+    told = (message.get("seq"), message.get("pts"), message.get("name"))
+    return told == (frame.key.seq, _pts(frame), None if frame.name is None else _utf8(frame.name))
 
-    def __init__(self, run: str, source: str, model: str, layout: str) -> None:
+
+class MessageWriter:
+    """Makes the messages of one source in one run and numbers them without gaps, from 0 or where a run goes on."""
+
+    def __init__(self, run: str, source: str, model: str, layout: str, first_n: int = 0) -> None:
         self._run = run
         self._source = source
         self._model = model
         self._layout = layout
-        self._next_n = 0
+        self._next_n = first_n
 
     def __repr__(self) -> str:
         return f"<MessageWriter {self._source} of run {self._run}, next n {self._next_n}>"
@@ -70,7 +76,6 @@ class MessageWriter:
 
     def _head(self, kind: str, frame: Frame) -> Message:
         """Begin a message with what both kinds have, and count it."""
-        pts_s = frame.pts_s
         message: Message = {
             "v": VERSION,
             "type": kind,
@@ -79,13 +84,18 @@ class MessageWriter:
             "n": self._next_n,
             "epoch": frame.epoch,
             "seq": frame.key.seq,
-            "pts": None if pts_s is None else round(pts_s, _TIME_DECIMALS),
+            "pts": _pts(frame),
         }
         if frame.name is not None:
             message["name"] = _utf8(frame.name)
         message["captured_at"] = round(frame.captured_wall_s, _TIME_DECIMALS)
         self._next_n += 1
         return message
+
+
+def _pts(frame: Frame) -> float | None:
+    """Give a frame's time as it is told."""
+    return None if frame.pts_s is None else round(frame.pts_s, _TIME_DECIMALS)
 
 
 def _people(people: tuple[Person, ...]) -> list[Message]:

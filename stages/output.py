@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.stages.errors import OutputError, SettingsError
-from posestream.stages.items import Drop, Frame, Poses
+from posestream.stages.held import Held
+from posestream.stages.items import Drop, Frame, Poses, Reason
 from posestream.stages.message import Message
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Ended:
     outcome: Poses | Drop
     message: Message
 
+    @property
+    def was_stopped(self) -> bool:
+        """True if its turn did not come before everything was stopped: a job that goes on does it then."""
+        return isinstance(self.outcome, Drop) and self.outcome.reason is Reason.STOPPED
+
 
 class Sink(Protocol):
     """An output that needs no picture.
@@ -58,6 +64,18 @@ class Sink(Protocol):
     @property
     def paths(self) -> tuple[Path, ...]:
         """Files or folders it wrote so far."""
+
+    def resume(self, source: str) -> Held | None:
+        """Look at what an earlier process left of a source, and go on from there instead of beginning anew.
+
+        Called before `open`. What is not surely whole is cut off; what is held is not written a second time.
+
+        Returns:
+            What it holds; None for an output that keeps nothing, so that nothing in it can be missing.
+
+        Raises:
+            OutputError: it cannot be gone on with.
+        """
 
     def open(self, info: SourceInfo) -> None:
         """Make ready for a source.
@@ -94,6 +112,18 @@ class PictureSink(Protocol):
     @property
     def paths(self) -> tuple[Path, ...]:
         """Files or folders it wrote so far."""
+
+    def resume(self, source: str) -> Held | None:
+        """Look at what an earlier process left of a source, and go on from there instead of beginning anew.
+
+        Called before `open`. What is not surely whole is cut off; what is held is not written a second time.
+
+        Returns:
+            What it holds; None for an output that keeps nothing, so that nothing in it can be missing.
+
+        Raises:
+            OutputError: it cannot be gone on with.
+        """
 
     def open(self, info: SourceInfo) -> None:
         """Make ready for a source.

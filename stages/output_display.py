@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.stages.errors import OutputError
+from posestream.stages.held import Held
 from posestream.stages.output import Ended
 
 if TYPE_CHECKING:
@@ -56,6 +57,10 @@ class DisplaySink:
     def paths(self) -> tuple[Path, ...]:
         """Nothing: it writes no file."""
         return ()
+
+    def resume(self, source: str) -> Held | None:  # noqa: ARG002  # whatever the source
+        """Give None: what was shown is over."""
+        return None
 
     def open(self, info: SourceInfo) -> None:
         """Learn the source's name; the window opens with the first picture, in the main thread."""

@@ -44,6 +44,15 @@ class FrameFiles:
                 temporary.unlink(missing_ok=True)
                 raise
 
+    def holds(self, frame: Frame) -> bool:
+        """True if the frame's file is there; it is whole then."""
+        return self._path(frame).exists()
+
+    def next_seq(self, source: str) -> int:
+        """Give the number after the highest one in the names of a source's files; 0 where there is none."""
+        names = self._folder.glob(f"{source}_{'[0-9]' * _DIGITS}_{self._ending}")
+        return max((int(path.name[len(source) + 1 :][:_DIGITS]) + 1 for path in names), default=0)
+
     def _path(self, frame: Frame) -> Path:
         """Give the path of a frame's file."""
         if frame.name is None:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.stages.errors import OutputError, SettingsError
+from posestream.stages.held import Held
+from posestream.stages.items import Frame
 from posestream.stages.output import Ended, make_folder
 from posestream.stages.output_files import FrameFiles
 
@@ -49,7 +51,7 @@ class ImagesSink:
     """Writes `SOURCE_000000000000_rendered.jpg` per video frame, `STEM_rendered.jpg` per picture.
 
     After a drop the plain picture is written, so that a video's files are a whole sequence; a frame without any
-    picture has no file.
+    picture has no file, and neither has one whose turn did not come before everything was stopped.
     """
 
     def __init__(self, settings: ImagesSettings) -> None:
@@ -66,6 +68,10 @@ class ImagesSink:
         """The folder."""
         return (self._settings.folder,)
 
+    def resume(self, source: str) -> Held:
+        """Look which frames have a file; one that is done again is written again, which gives the same."""
+        return Held(self._lacks, self._files.next_seq(source))
+
     def open(self, info: SourceInfo) -> None:  # noqa: ARG002  # every frame tells its source
         """Create the folder where missing.
 
@@ -80,11 +86,15 @@ class ImagesSink:
         Raises:
             OutputError: it could not be encoded or written.
         """
-        if picture_bgr is not None:
+        if picture_bgr is not None and not ended.was_stopped:
             self._files.write(ended.frame, self._encoded(picture_bgr))
 
     def close(self) -> None:
         """Do nothing: every file is complete once written."""
+
+    def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002  # the names tell
+        """True for a frame that has a picture and no file."""
+        return frame.picture is not None and not self._files.holds(frame)
 
     def _encoded(self, picture_bgr: NDArray[np.uint8]) -> bytes:
         """Give a picture as the bytes of a file."""

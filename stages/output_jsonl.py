@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from posestream.stages.errors import OutputError
+from posestream.stages.held import Held, lacks_all
+from posestream.stages.items import Frame
 from posestream.stages.message import json_line
 from posestream.stages.output import Ended, make_folder, output_errors, write_whole
+from posestream.stages.output_jsonl_held import cut_to_last_message
 
 if TYPE_CHECKING:
     from posestream.stages.source_protocol import SourceInfo
@@ -41,6 +45,9 @@ class JsonlSink:
     def __init__(self, settings: JsonlSettings) -> None:
         self._settings = settings
         self._descriptor: int | None = None
+        self._goes_on = False
+        #: Frames with smaller numbers are held.
+        self._next_seq = 0
 
     @property
     def name(self) -> str:
@@ -52,8 +59,23 @@ class JsonlSink:
         """The file; nothing for standard output."""
         return () if self._settings.is_standard_output else (self._settings.path,)
 
+    def resume(self, source: str) -> Held:
+        """Cut off what a killed process left unfinished, and go on after the last line.
+
+        Raises:
+            OutputError: it is standard output, or the file holds something else than messages of this source.
+        """
+        if self._settings.is_standard_output:
+            raise OutputError("cannot go on with standard output: what it took is gone; write the lines to a file")
+        self._goes_on = True
+        last = cut_to_last_message(self._settings.path, source)
+        if last is None:
+            return Held(lacks_all)
+        self._next_seq = last["seq"] + 1
+        return Held(self._lacks, self._next_seq, last)
+
     def open(self, info: SourceInfo) -> None:  # noqa: ARG002  # the lines tell all there is to tell
-        """Create the file anew, and its folder where missing.
+        """Create the file anew, unless it is gone on with, and its folder where missing.
 
         Raises:
             OutputError: the file cannot be created.
@@ -67,17 +89,19 @@ class JsonlSink:
         make_folder(path.parent)
         with output_errors(path):
             # Append mode, so that what somebody else adds or cuts off never leaves a hole of zeros.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(path, flags, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._descriptor = os.open(path, flags if self._goes_on else flags | os.O_TRUNC, 0o666)
 
     def write(self, ended: Ended) -> None:
-        """Write one line.
+        """Write one line, unless it is there.
 
         Raises:
             OutputError: the line could not be written.
         """
         if self._descriptor is None:
             raise ValueError("JsonlSink.write before open or after close")
+        if self._goes_on and ended.frame.key.seq < self._next_seq:
+            return
         with output_errors(self.name if self._settings.is_standard_output else self._settings.path):
             write_whole(self._descriptor, json_line(ended.message))
 
@@ -91,3 +115,7 @@ class JsonlSink:
         if descriptor is not None:
             with output_errors(self._settings.path):
                 os.close(descriptor)
+
+    def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002  # every frame has a line
+        """True for a frame after the last line."""
+        return frame.key.seq >= self._next_seq

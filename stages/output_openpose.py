@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.stages.items import Person, Poses
+from posestream.stages.held import Held
+from posestream.stages.items import Frame, Person, Poses
 from posestream.stages.output import Ended, make_folder
 from posestream.stages.output_files import FrameFiles
 
@@ -68,6 +69,13 @@ class OpenPoseSink:
         """The folder."""
         return (self._folder,)
 
+    def resume(self, source: str) -> Held:
+        """Look which frames have a file.
+
+        A frame that was dropped has none, so the frames are done again from there on, which writes the same files.
+        """
+        return Held(self._lacks, self._files.next_seq(source))
+
     def open(self, info: SourceInfo) -> None:  # noqa: ARG002  # every frame tells its source
         """Create the folder where missing.
 
@@ -87,6 +95,10 @@ class OpenPoseSink:
 
     def close(self) -> None:
         """Do nothing: every file is complete once written."""
+
+    def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002  # the names tell
+        """True for a frame that could be decoded and has no file."""
+        return frame.picture is not None and not self._files.holds(frame)
 
 
 def openpose_json(poses: Poses) -> bytes:

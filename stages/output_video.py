@@ -19,11 +19,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from posestream.stages.errors import OutputError, SettingsError
+from posestream.stages.held import Held
 from posestream.stages.items import Frame
 from posestream.stages.media_file import MediaFile
 from posestream.stages.output import Ended, make_folder, output_errors
 from posestream.stages.output_audio import SoundCopy
 from posestream.stages.timeline import Timeline
+from posestream.stages.video_parts import further_parts, hold_parts
 from posestream.stages.yuv import YuvCanvas
 
 if TYPE_CHECKING:
@@ -106,7 +108,12 @@ class VideoSink:
     """Writes pictures as H.264, each at its source's own time counted from the first, and copies a file's sound.
 
     The first picture's size is the video's, less one row or column where it is odd. After a drop the plain picture
-    is written, which keeps the timing; a frame without any picture leaves a gap that the one before fills.
+    is written, which keeps the timing; a frame without any picture leaves a gap that the one before fills. The video
+    ends before the first frame whose turn did not come before everything was stopped.
+
+    A video that is gone on with has further files, NAME.part2.mp4, NAME.part3.mp4 …, since no encoder can go on where
+    another one was killed. Each begins at 0, with the source's times counted from its own first picture, and has the
+    sound from there on.
     """
 
     def __init__(self, settings: VideoSettings) -> None:
@@ -115,6 +122,14 @@ class VideoSink:
         self._file: MediaFile | None = None
         self._recording: _Recording | None = None
         self._has_pictures = False
+        self._was_stopped = False
+        self._goes_on = False
+        #: The file to write, and the parts before it.
+        self._path = settings.path
+        self._parts_before: tuple[Path, ...] = ()
+        #: How many pictures those hold, and how many of these are still to come.
+        self._held = 0
+        self._to_skip = 0
 
     @property
     def name(self) -> str:
@@ -123,33 +138,49 @@ class VideoSink:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The file, once it has pictures."""
-        return (self._settings.path,) if self._has_pictures else ()
+        """The file, once it has pictures, after the parts before it."""
+        return (*self._parts_before, self._path) if self._has_pictures else self._parts_before
+
+    def resume(self, source: str) -> Held:  # noqa: ARG002  # a video does not tell its source
+        """Cut each part after its last picture that is whole with all before it, and go on in a further part.
+
+        Raises:
+            OutputError: a part cannot be read or cut, or is no video of an earlier run.
+        """
+        held = hold_parts(self._settings.path)
+        self._goes_on = True
+        self._parts_before, self._held, self._path = held.paths, held.pictures, held.next_path
+        return Held(self._lacks)
 
     def open(self, info: SourceInfo) -> None:
-        """Create the file, and its folder where missing.
+        """Create the file, and its folder where missing; what goes on has a further file from its first picture on.
 
         Raises:
             OutputError: the file cannot be created.
         """
-        make_folder(self._settings.path.parent)
-        with output_errors(self._settings.path):
-            self._file = MediaFile(self._settings.path)
         self._info = info
+        self._to_skip = 0 if info.is_live else self._held - info.first_picture
+        if not self._goes_on:
+            self._file = self._created()
 
     def write(self, ended: Ended, picture_bgr: NDArray[np.uint8] | None) -> None:
-        """Encode one picture.
+        """Encode one picture, unless it is held.
 
         Raises:
             OutputError: it could not be encoded or written.
         """
-        if self._info is None or self._file is None:
+        if self._info is None:
             raise ValueError("VideoSink.write before open or after close")
-        if picture_bgr is None:
+        self._was_stopped |= ended.was_stopped
+        if picture_bgr is None or self._was_stopped:
             return
-        with _encoder_errors(self._settings.path):
+        if self._to_skip > 0:
+            self._to_skip -= 1
+            return
+        self._file = self._file or self._created()
+        with _encoder_errors(self._path):
             if self._recording is None:
-                self._recording = _Recording(self._settings, self._info, self._file, (ended.frame, picture_bgr))
+                self._recording = _Recording(self._settings, self._info, self._file, ended.frame)
             self._recording.write(ended.frame, picture_bgr)
             self._file.check()
         self._has_pictures = True
@@ -160,11 +191,11 @@ class VideoSink:
         Raises:
             OutputError: it could not be written.
         """
-        file, self._file = self._file, None
+        file, self._file, self._info = self._file, None, None
         if file is None:
             return
         recording, self._recording = self._recording, None
-        with _encoder_errors(self._settings.path):
+        with _encoder_errors(self._path):
             try:
                 if recording is not None and file.error is None:
                     recording.close()
@@ -175,22 +206,33 @@ class VideoSink:
                     recording.abandon()
                 file.close()
         if recording is None:
-            _log.warning("%s is not written: there was no picture", self._settings.path)
+            _log.warning("%s is not written: there was no picture", self._path)
             file.remove()
+
+    def _created(self) -> MediaFile:
+        """Create the file, without those parts of an earlier video that would be taken for parts of this one."""
+        make_folder(self._path.parent)
+        for part in further_parts(self._settings.path):
+            if part not in (*self._parts_before, self._path):
+                with output_errors(part):
+                    part.unlink()
+        with output_errors(self._path):
+            return MediaFile(self._path)
+
+    def _lacks(self, frame: Frame, pictures_before: int) -> bool:
+        """True for a frame whose picture comes after those that are held."""
+        return frame.picture is not None and pictures_before >= self._held
 
 
 class _Recording:
-    """One open video, from its first frame and picture on."""
+    """One open video, from its first frame on."""
 
-    def __init__(
-        self, settings: VideoSettings, info: SourceInfo, file: MediaFile, first: tuple[Frame, NDArray[np.uint8]]
-    ) -> None:
-        frame, picture_bgr = first
+    def __init__(self, settings: VideoSettings, info: SourceInfo, file: MediaFile, frame: Frame) -> None:
         # Still pictures have no clock; a millisecond is fine enough for the time they are shown.
         ticks_s = Fraction(1, 1000) if frame.pts is None else frame.time_base
         self._timeline = Timeline(ticks_s, info.rate, settings.picture_s, info.is_live)
-        height_px, width_px = picture_bgr.shape[:2]
-        self._canvas = YuvCanvas(width_px, height_px, info.color)
+        # The size of the source's first picture, which other parts of the video have too.
+        self._canvas = YuvCanvas(info.width, info.height, info.color)
         self._container = open_media(file, "w", format="mp4", options=_CONTAINER_OPTIONS)
         rate = info.rate or (_GUESSED_RATE if frame.pts is not None else 1 / Fraction(settings.picture_s))
         self._stream = self._add_stream(settings, info, rate.limit_denominator(10_000))

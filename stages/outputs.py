@@ -14,6 +14,7 @@ from posestream.stages.output_images import ImagesSettings, ImagesSink
 from posestream.stages.output_jsonl import JsonlSettings, JsonlSink
 from posestream.stages.output_openpose import ENDING, OpenPoseSettings, OpenPoseSink
 from posestream.stages.output_video import VideoSettings, VideoSink
+from posestream.stages.video_parts import further_parts
 
 __all__ = [
     # the table
@@ -95,6 +96,9 @@ def check_outputs(
                 if path.resolve() in taken:
                     raise SettingsError(f"output {path} is asked for twice; give each output a path of its own")
                 taken.add(path.resolve())
+                if isinstance(settings, VideoSettings):
+                    for part in further_parts(path):
+                        check_free(part, overwrite, inputs)
             case DisplaySettings():
                 pass
 

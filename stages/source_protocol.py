@@ -65,6 +65,10 @@ class SourceInfo:
     sample_aspect_ratio: Fraction | None
     #: How colours are to be written back as YUV.
     color: ColorTags
+    #: The number of its first frame, and how many frames with a picture come before that one: more than 0 where it
+    #: goes on after an earlier process.
+    first_seq: int = 0
+    first_picture: int = 0
 
 
 class Source(Protocol):

@@ -1,0 +1,108 @@
+"""Goes on with a source where the outputs of an earlier process end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from posestream.stages.errors import SourceError
+from posestream.stages.held import Held
+from posestream.stages.items import Frame, FrameKey
+from posestream.stages.message import tells_of
+from posestream.stages.source_protocol import SourceInfo
+
+__all__ = ["Beginning", "go_on"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a source begins for those who take its frames."""
+
+    #: What the source tells of itself, with the numbers of its first frame and picture.
+    info: SourceInfo
+    #: Its frames from there on; they end as the source does, in an error too.
+    frames: Iterator[Frame]
+    #: The number of its first message.
+    first_n: int
+
+
+def go_on(
+    info: SourceInfo,
+    frames: Iterator[Frame],
+    helds: Sequence[Held],
+    least_seq: int = 0,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Beginning:
+    """Begin a source with its first frame that some output lacks.
+
+    A recorded source is decoded up to there. Seeking would be faster, but frames are the same and have the same numbers
+    only if the decoder went through all before them. A live source begins now and is numbered on.
+
+    Args:
+        info: what the opened source tells of itself.
+        frames: all its frames.
+        helds: what each output holds that keeps anything; with none of them, nothing is passed over.
+        least_seq: the number that a live source's first frame has at least.
+        is_stopping: asked before each frame that is passed over; True leaves no frames.
+
+    Raises:
+        SourceError: (from `frames`, too) a frame is another one than an output tells of.
+    """
+    if info.is_live:
+        return _numbered_on(info, frames, helds, least_seq)
+    frames = _checked(frames, helds)
+    passed = pictures = 0
+    rest: Iterator[Frame] = frames
+    while helds:
+        if is_stopping():
+            rest = iter(())
+            break
+        try:
+            frame = next(frames, None)
+        except SourceError as error:
+            rest = _failing(error)
+            break
+        # Every output is asked, whatever the others said: those that know frames by their names remember them.
+        if frame is None or any([held.lacks(frame, pictures) for held in helds]):
+            rest = frames if frame is None else chain([frame], frames)
+            break
+        passed += 1
+        pictures += frame.picture is not None
+    if passed:
+        _log.info("%s goes on with frame %d; the outputs hold those before it", info.name, passed)
+    return Beginning(replace(info, first_seq=passed, first_picture=pictures), rest, passed)
+
+
+def _numbered_on(info: SourceInfo, frames: Iterator[Frame], helds: Sequence[Held], least_seq: int) -> Beginning:
+    """Number a live source's frames after those that the outputs know, in an epoch of their own."""
+    first_seq = max([least_seq, *(held.next_seq for held in helds)])
+    last = next((held.last for held in helds if held.last is not None), None)
+    epoch = last["epoch"] + 1 if last is not None else int(first_seq > 0)
+    numbered = (
+        replace(frame, key=FrameKey(frame.key.source, first_seq + frame.key.seq), epoch=epoch + frame.epoch)
+        for frame in frames
+    )
+    return Beginning(replace(info, first_seq=first_seq), numbered, last["n"] + 1 if last is not None else first_seq)
+
+
+def _checked(frames: Iterator[Frame], helds: Sequence[Held]) -> Iterator[Frame]:
+    """Give frames on, and raise where one is another one than an output tells of."""
+    lasts = {held.last["seq"]: held.last for held in helds if held.last is not None}
+    for frame in frames:
+        last = lasts.get(frame.key.seq)
+        if last is not None and not tells_of(last, frame):
+            raise SourceError(
+                f"{frame.key.source} is not what it was: frame {frame.key.seq} is another one than the outputs tell "
+                "of; give the same source and the same beginning, or replace the outputs (--overwrite)"
+            )
+        yield frame
+
+
+def _failing(error: SourceError) -> Iterator[Frame]:
+    """Raise an error when the first frame is asked for."""
+    raise error
+    yield
