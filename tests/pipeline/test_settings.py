@@ -1,0 +1,250 @@
+"""Settings: what is wrong is told in one line, with the key and the file, and nothing else is ever raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posestream.pipeline.settings import Settings, load_toml, merged, parse_assignment
+from posestream.stages.errors import SettingsError
+
+#: What `--set` can come to.
+raw_values = st.recursive(
+    st.integers() | st.booleans() | st.text(max_size=6) | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["0", "url", "path", "folder", "x"]), inner)
+    ),
+    max_leaves=5,
+)
+
+
+def wrong(raw: dict[str, Any], origin: str = "job.toml") -> str:
+    """Give the line that tells what is wrong with raw tables."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse(raw, origin)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_without_settings_everything_has_its_default() -> None:
+    """No table is obligatory."""
+    assert Settings.parse({}) == Settings()
+
+
+def test_a_whole_file_is_read(tmp_path: Path) -> None:
+    """Every table arrives where it belongs, with its types."""
+    path = tmp_path / "job.toml"
+    path.write_text(
+        """
+        [[source]]
+        url = "a.mp4"
+        name = "front"
+        [[source]]
+        url = "rtsp://host/b"
+        max_frames = 10
+        [network]
+        net_height = 368
+        [group]
+        peak_threshold = 0.1
+        [output]
+        overwrite = true
+        jsonl.path = "out/{source}.jsonl"
+        """
+    )
+    parsed = Settings.parse(load_toml(path), str(path))
+    assert [source.url for source in parsed.source] == ["a.mp4", "rtsp://host/b"]
+    assert (parsed.source[0].name, parsed.source[1].max_frames) == ("front", 10)
+    assert parsed.network.net_height == 368
+    assert parsed.group.peak_threshold == 0.1
+    assert parsed.output.overwrite
+    assert parsed.output.jsonl is not None
+    assert parsed.output.jsonl.path == Path("out/{source}.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("raw", "unknown", "nearest"),
+    [
+        ({"netwrok": {}}, "netwrok", "network"),
+        ({"network": {"net_hight": 368}}, "network.net_hight", "network.net_height"),
+        ({"source": [{"url": "a"}, {"url": "b", "max_frame": 1}]}, "source.1.max_frame", "source.1.max_frames"),
+        ({"group": {"peak_treshold": 0.1}}, "group.peak_treshold", "group.peak_threshold"),
+        ({"output": {"jsnol": {"path": "a"}}}, "output.jsnol", "output.jsonl"),
+        ({"output": {"jsonl": {"paht": "a"}}}, "output.jsonl.paht", "output.jsonl.path"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_one(raw: dict[str, Any], unknown: str, nearest: str) -> None:
+    """At every depth, a misspelt key is told with the file and what was probably meant."""
+    assert wrong(raw) == f"job.toml: unknown key {unknown}; did you mean {nearest}?"
+
+
+def test_an_unknown_key_that_is_like_no_other_lists_the_known_ones() -> None:
+    """Where nothing is near, the line says what there is."""
+    line = wrong({"output": {"jsonl": {"zzz": 1}}})
+    assert line == "job.toml: unknown key output.jsonl.zzz; known are: path"
+
+
+def test_keys_are_checked_before_values() -> None:
+    """A misspelt key is told first, since a wrong value may only follow from it."""
+    assert "unknown key" in wrong({"network": {"net_height": "tall", "devise": "cpu"}})
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ({"network": {"net_height": "tall"}}, "network.net_height = 'tall': "),
+        ({"network": {"net_height": 100}}, "network.net_height = 100: "),
+        ({"network": {"net_height": 0}}, "network.net_height = 0: "),
+        ({"network": {"precision": "f8"}}, "network.precision = 'f8': "),
+        ({"network": "cpu"}, "network = 'cpu': "),
+        ({"replicas": {"requests": -1}}, "replicas.requests = -1: "),
+        ({"replicas": {"window": 1001}}, "replicas.window = 1001: "),
+        ({"replicas": {"devices": "cpu"}}, "replicas.devices = 'cpu': "),
+        ({"source": [{"url": "a", "start_s": "soon"}]}, "source.0.start_s = 'soon': "),
+        ({"source": [{"url": 7}]}, "source.0.url = 7: "),
+        ({"output": {"overwrite": "perhaps"}}, "output.overwrite = 'perhaps': "),
+        ({"output": {"jsonl": {"path": 7}}}, "output.jsonl.path = 7: "),
+        ({"output": {"jsonl": {}}}, "output.jsonl.path"),
+        ({"source": [{"name": "front"}]}, "source.0.url"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_file(raw: dict[str, Any], key: str) -> None:
+    """A type or value that does not fit gives one line: file, key, value, what belongs there."""
+    assert wrong(raw).startswith(f"job.toml: {key}")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"group": {"peak_threshold": 2.0}},
+        {"group": {"most_people": 0}},
+        {"output": {"video": {"path": "a.avi"}}},
+        {"output": {"images": {"folder": "a", "format": "gif"}}},
+    ],
+)
+def test_a_stages_own_refusal_is_told_as_it_is(raw: dict[str, Any]) -> None:
+    """What a stage's settings refuse is a settings error too."""
+    assert wrong(raw)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["source", "network", "replicas", "group", "output", "x"]), raw_values, max_size=3)
+)
+def test_any_tables_parse_or_are_refused(raw: dict[str, Any]) -> None:
+    """Whatever a TOML file holds, it gives settings or a settings error."""
+    try:
+        parsed = Settings.parse(raw)
+    except SettingsError:
+        return
+    assert isinstance(parsed, Settings)
+
+
+# files
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """A settings file that is not there is named with the system's reason."""
+    with pytest.raises(SettingsError, match=r"cannot read settings file .*job\.toml: No such file"):
+        load_toml(tmp_path / "job.toml")
+
+
+@pytest.mark.parametrize("data", [b"a = ", b"[x\n", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_not_toml_is_told(tmp_path: Path, data: bytes) -> None:
+    """Broken syntax, another encoding and doubled keys name the file."""
+    path = tmp_path / "job.toml"
+    path.write_bytes(data)
+    with pytest.raises(SettingsError, match=r"job\.toml is not TOML"):
+        load_toml(path)
+
+
+# --set
+
+
+@pytest.mark.parametrize(
+    ("text", "raw"),
+    [
+        ("network.net_height=368", {"network": {"net_height": 368}}),
+        ("group.peak_threshold=0.1", {"group": {"peak_threshold": 0.1}}),
+        ("output.overwrite=true", {"output": {"overwrite": True}}),
+        ("network.device=cpu", {"network": {"device": "cpu"}}),
+        ("network.device='cpu'", {"network": {"device": "cpu"}}),
+        ('network.device="opencv-cuda:0"', {"network": {"device": "opencv-cuda:0"}}),
+        ("network.device=opencv-cuda:0", {"network": {"device": "opencv-cuda:0"}}),
+        ('replicas.devices=["cpu", "cpu"]', {"replicas": {"devices": ["cpu", "cpu"]}}),
+        ("source.0.name=front", {"source": {"0": {"name": "front"}}}),
+        ("source.0.url=rtsp://h/p?a=b", {"source": {"0": {"url": "rtsp://h/p?a=b"}}}),
+        ("output.jsonl.path=-", {"output": {"jsonl": {"path": "-"}}}),
+        ("network.device=", {"network": {"device": ""}}),
+        ("network.net_height = 368", {"network": {"net_height": 368}}),
+        ("network.device = cpu", {"network": {"device": "cpu"}}),
+        ("output={overwrite = true}", {"output": {"overwrite": True}}),
+    ],
+)
+def test_an_assignment_is_toml_or_a_plain_string(text: str, raw: dict[str, Any]) -> None:
+    """Numbers, lists and quoted strings are TOML; anything else is taken as it is written."""
+    assert parse_assignment(text) == raw
+
+
+@pytest.mark.parametrize("text", ["network.net_height", "=5", "network..x=5", ".x=5", "", "network.=1"])
+def test_an_assignment_without_key_or_value_is_refused(text: str) -> None:
+    """The line shows how to write it."""
+    with pytest.raises(SettingsError, match=r"write it as table\.key=value"):
+        parse_assignment(text)
+
+
+# precedence
+
+
+def test_later_tables_beat_earlier_ones_key_by_key() -> None:
+    """What is laid over changes only the keys it has."""
+    base = {"network": {"device": "cpu", "net_height": 256}, "output": {"overwrite": True}}
+    over = {"network": {"net_height": 368}, "group": {"least_parts": 3}}
+    assert merged(base, over) == {
+        "network": {"device": "cpu", "net_height": 368},
+        "output": {"overwrite": True},
+        "group": {"least_parts": 3},
+    }
+    assert base["network"] == {"device": "cpu", "net_height": 256}
+
+
+def test_a_sources_table_is_addressed_by_its_number() -> None:
+    """`source.1.name` changes one source; the list that was given stays as it was."""
+    base = {"source": [{"url": "a"}, {"url": "b"}]}
+    assert merged(base, parse_assignment("source.1.name=back")) == {
+        "source": [{"url": "a"}, {"url": "b", "name": "back"}]
+    }
+    assert base == {"source": [{"url": "a"}, {"url": "b"}]}
+
+
+def test_a_plain_value_in_a_list_is_replaced_by_its_number() -> None:
+    """`replicas.devices.0` names one device of several."""
+    base = {"replicas": {"devices": ["cpu", "cpu"]}}
+    assert merged(base, parse_assignment("replicas.devices.1=opencv-cpu")) == {
+        "replicas": {"devices": ["cpu", "opencv-cpu"]}
+    }
+
+
+@pytest.mark.parametrize("number", ["2", "-1", "first", "²"])
+def test_a_number_that_a_list_does_not_have_is_told(number: str) -> None:
+    """The line says how many there are."""
+    with pytest.raises(SettingsError, match="there are 2 of source, counted from 0"):
+        merged({"source": [{}, {}]}, {"source": {number: {"name": "x"}}})
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abc"), raw_values, max_size=3),
+    st.dictionaries(st.sampled_from("abc"), raw_values, max_size=3),
+)
+def test_any_tables_merge_or_are_refused(base: dict[str, Any], over: dict[str, Any]) -> None:
+    """Whatever lies under an assignment, merging gives tables or a settings error."""
+    try:
+        result = merged(base, over)
+    except SettingsError:
+        return
+    assert result.keys() == base.keys() | over.keys()
