@@ -56,25 +56,32 @@ def go_on(
         return _numbered_on(info, frames, helds, least_seq)
     frames = _checked(frames, helds)
     passed = pictures = 0
-    rest: Iterator[Frame] = frames
-    while helds:
-        if is_stopping():
-            rest = iter(())
-            break
+    if helds:
+        frames, passed, pictures = _pass_over(frames, helds, is_stopping)
+    if passed:
+        _log.info("%s goes on with frame %d; the outputs hold those before it", info.name, passed)
+    return Beginning(replace(info, first_seq=passed, first_picture=pictures), frames, passed)
+
+
+def _pass_over(
+    frames: Iterator[Frame], helds: Sequence[Held], is_stopping: Callable[[], bool]
+) -> tuple[Iterator[Frame], int, int]:
+    """Give the frames from the first one on that an output lacks, and how many frames and pictures come before it."""
+    passed = pictures = 0
+    while not is_stopping():
         try:
             frame = next(frames, None)
         except SourceError as error:
-            rest = _failing(error)
-            break
+            return _failing(error), passed, pictures
+        if frame is None:
+            return frames, passed, pictures
         # Every output is asked, whatever the others said: those that know frames by their names remember them.
-        if frame is None or any([held.lacks(frame, pictures) for held in helds]):
-            rest = frames if frame is None else chain([frame], frames)
-            break
+        lacking = [held.lacks(frame, pictures) for held in helds]
+        if any(lacking):
+            return chain([frame], frames), passed, pictures
         passed += 1
         pictures += frame.picture is not None
-    if passed:
-        _log.info("%s goes on with frame %d; the outputs hold those before it", info.name, passed)
-    return Beginning(replace(info, first_seq=passed, first_picture=pictures), rest, passed)
+    return iter(()), passed, pictures
 
 
 def _numbered_on(info: SourceInfo, frames: Iterator[Frame], helds: Sequence[Held], least_seq: int) -> Beginning:
