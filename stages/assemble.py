@@ -17,35 +17,27 @@ def assemble(peaks: Peaks, connections: Connections) -> tuple[NDArray[np.intp], 
     Connections are taken the best first, whatever their limb. Two people who share no part become one; a connection
     that would give a person two keypoints of the same part is passed over.
     """
-    bits = [1 << part for part in peaks.part.tolist()]
-    people: list[tuple[int, list[int]]] = []
-    # A candidate's person is `people[person_of[candidate]]`: the parts it has, one bit each, and its candidates.
-    person_of = [-1] * len(bits)
+    parts = [1 << part for part in peaks.part.tolist()]
+    # At first each candidate is a person of its own, whose parts (one bit each) and members are at its number.
+    person_of = list(range(len(parts)))
+    members = [[number] for number in person_of]
     for start, end in zip(connections.start.tolist(), connections.end.tolist(), strict=True):
         first, second = person_of[start], person_of[end]
-        if first == second and first >= 0:
-            continue
-        if first < 0 and second < 0:
-            person_of[start] = person_of[end] = len(people)
-            people.append((bits[start] | bits[end], [start, end]))
-            continue
-        first_parts, first_members = people[first] if first >= 0 else (bits[start], [start])
-        second_parts, second_members = people[second] if second >= 0 else (bits[end], [end])
-        if first_parts & second_parts:
+        if parts[first] & parts[second]:  # also where both are one person already
             continue
         # Whoever has more members takes the others in, so that a candidate changes its person few times.
-        if first < 0 or (second >= 0 and len(second_members) > len(first_members)):
-            first, first_members, second_members = second, second_members, first_members
-        for member in second_members:
+        if len(members[first]) < len(members[second]):
+            first, second = second, first
+        parts[first] |= parts[second]
+        for member in members[second]:
             person_of[member] = first
-        first_members += second_members
-        people[first] = (first_parts | second_parts, first_members)
+        members[first] += members[second]
+        members[second] = []
     return _renumbered(np.array(person_of, np.intp))
 
 
 def _renumbered(person_of: NDArray[np.intp]) -> tuple[NDArray[np.intp], int]:
-    """Number those people who were not taken in by others without gaps."""
-    is_used = np.zeros(len(person_of) + 1, np.intp)
-    is_used[person_of[person_of >= 0]] = 1
-    renumbered = np.where(person_of >= 0, (np.cumsum(is_used) - 1)[person_of], -1)
-    return renumbered, int(is_used.sum())
+    """Number the people of two and more without gaps, and give the others −1."""
+    is_person = np.bincount(person_of, minlength=1) > 1
+    number = np.where(is_person, np.cumsum(is_person) - 1, -1)
+    return number[person_of], int(is_person.sum())

@@ -17,8 +17,6 @@ __all__ = ["Connections", "LimbScorer"]
 #: Points along a limb at which its field is taken, evenly spaced and without the ends, where the fields of
 #: neighbouring limbs meet and partly cancel.
 SAMPLES = 8
-#: A pair is looked at closely where the field agrees with it at one of these points of its length.
-GLANCES = (4 / 9, 5 / 9)
 #: Two keypoints nearer than this many cells have no direction worth asking the field about.
 SHORTEST_MAP = 1e-3
 #: Pairs looked at closely at once: bounds the memory, and OpenCV's pictures have less than 32767 columns.
@@ -105,23 +103,24 @@ class LimbScorer:
         x_start, x_end = x_table[self._starts, :, None], x_table[self._ends, None, :]
         y_start, y_end = y_table[self._starts, :, None], y_table[self._ends, None, :]
         dx, dy = x_end - x_start, y_end - y_start
-        least = self._threshold * np.sqrt(dx * dx + dy * dy)
-        likely = np.zeros(dx.shape, np.bool_)
-        for at in GLANCES:
-            x_at, y_at = x_start + np.float32(at) * dx, y_start + np.float32(at) * dy
-            likely |= self._along(tall, height, x_at, y_at, dx, dy) > least
-        limb, start, end = np.nonzero(likely)
+        along = self._along_middle(tall, height, (x_start, y_start), (x_end, y_end)) * (dx, dy)
+        flat = np.flatnonzero(along[0] + along[1] > self._threshold * np.sqrt(dx * dx + dy * dy))
+        rows, end = np.divmod(flat, most)
+        limb, start = np.divmod(rows, most)
         return limb, start + first[self._starts[limb]], end + first[self._ends[limb]]
 
-    def _along(self, tall: Floats, height: int, x: Floats, y: Floats, dx: Floats, dy: Floats) -> Floats:
-        """Give the fields' parts along the L×most×most pairs at one point of each, times the pairs' lengths."""
-        shape, rows = x.shape, (-1, x.shape[2])
-        down = (self._x_channels * np.float32(height))[:, None, None]
-        across = (self._y_channels * np.float32(height))[:, None, None]
-        x = x.reshape(rows)
-        along = _sampled(tall, x, (y + down).reshape(rows), cv2.INTER_NEAREST).reshape(shape) * dx
-        along += _sampled(tall, x, (y + across).reshape(rows), cv2.INTER_NEAREST).reshape(shape) * dy
-        return along
+    def _along_middle(
+        self, tall: Floats, height: int, start: tuple[Floats, Floats], end: tuple[Floats, Floats]
+    ) -> Floats:
+        """Give the fields' 2×L×most×most x and y in the middle between L×most×1 starts and L×1×most ends."""
+        half = np.float32(0.5)
+        x = half * start[0] + half * end[0]
+        fields = np.empty((2, *x.shape), np.float32)
+        for field, channels in zip(fields, (self._x_channels, self._y_channels), strict=True):
+            down = half * start[1] + (channels * np.float32(height))[:, None, None]
+            y = down + half * end[1]
+            field[:] = _sampled(tall, _flat(x), _flat(y), cv2.INTER_NEAREST).reshape(x.shape)
+        return fields
 
     def _looked_at(
         self, tall: Floats, height: int, limb: Numbers, x: Floats, y: Floats, start: Numbers, end: Numbers
@@ -136,6 +135,11 @@ class LimbScorer:
         along += _sampled(tall, x_at, y_at + across[limb], cv2.INTER_LINEAR) * dy
         agreeing = np.add.reduce(along > self._threshold * length, axis=0, dtype=np.uint8)
         return np.add.reduce(along, axis=0) / (length * np.float32(SAMPLES)), agreeing >= self._least_agreeing
+
+
+def _flat(points: Floats) -> Floats:
+    """Give L×most×most as a picture of L·most rows."""
+    return points.reshape(-1, points.shape[2])
 
 
 def _sampled(tall: Floats, x: Floats, y: Floats, how: int) -> Floats:
