@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from posestream.models.download import Patience, Progress, ignore_progress
-from posestream.models.engines import device_family
+from posestream.models.engines import check_device, device_family, is_simulated
 from posestream.models.errors import EngineError, FetchError, ModelError
 from posestream.models.registry import find_network
 from posestream.models.spec import Access, NetworkSpec
@@ -74,10 +74,18 @@ def choose(
     """
     if device == AUTO:
         device = AUTO_DEVICE
+    if is_simulated(device):
+        return _choose_simulated(find_network(AUTO_NETWORKS[0] if model == AUTO else model, registry), device)
     family = device_family(device)
     if model == AUTO:
         return _choose_auto(device, family, store, registry, progress)
     return _choose_named(find_network(model, registry), device, family, store, progress)
+
+
+def _choose_simulated(spec: NetworkSpec, device: str) -> Choice:
+    """Take the network's name and sizes alone: no file of it is needed."""
+    check_device(device)
+    return Choice(spec, Weights(spec, ()), device, f"{spec.name} is not run: {device} only pretends")
 
 
 def _choose_named(spec: NetworkSpec, device: str, family: str, store: Store, progress: Progress) -> Choice:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Protocol, cast
 
+from posestream.models.engines import simulated
 from posestream.models.engines.base import Completed, Engine
 from posestream.models.errors import EngineError, ModelError
 from posestream.models.spec import Access, NetworkSpec
@@ -15,7 +16,9 @@ __all__ = [
     "available_devices",
     "check_device",
     "device_family",
+    "is_simulated",
     "open_engine",
+    "runs",
     # what an engine is
     "Completed",
     "Engine",
@@ -26,7 +29,10 @@ _ENGINES = {
     "cpu": "openvino",
     "opencv-cpu": "opencv",
     "opencv-cuda": "opencv",
+    "simulated": "simulated",
 }
+#: The family that pretends to run any network, without its files; it is no device of a machine.
+_SIMULATED = "simulated"
 
 
 class _EngineModule(Protocol):
@@ -54,9 +60,9 @@ def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str
         ModelError: the network's files must be imported first.
     """
     family = device_family(device)
-    if spec.access is Access.IMPORT:
+    if spec.access is Access.IMPORT and not is_simulated(device):
         raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file, and this version cannot import those yet")
-    if family not in spec.devices:
+    if not runs(device, spec):
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
     check_device(device)
     return _module(family).open_engine(spec, weights, device, precision, requests)
@@ -69,7 +75,9 @@ def check_device(device: str) -> None:
         EngineError: it is unknown or absent; the text says which devices there are.
     """
     family = device_family(device)
-    if device not in _module(family).devices(family):
+    if family == _SIMULATED:
+        simulated.check(device)
+    elif device not in _module(family).devices(family):
         raise EngineError(f"device {device} is not available here: there are {', '.join(available_devices())}")
 
 
@@ -82,6 +90,20 @@ def available_devices() -> tuple[str, ...]:
         except EngineError:
             continue  # its library is not installed
     return tuple(found)
+
+
+def runs(device: str, spec: NetworkSpec) -> bool:
+    """Tell whether a device is of a family that can run a network.
+
+    Raises:
+        EngineError: there is no such family; the text says which devices there are.
+    """
+    return is_simulated(device) or device_family(device) in spec.devices
+
+
+def is_simulated(device: str) -> bool:
+    """Tell whether a device only pretends, so that it needs no files of the network."""
+    return device.partition(":")[0] == _SIMULATED
 
 
 def device_family(device: str) -> str:
