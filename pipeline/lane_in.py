@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 
 import zmq
 
@@ -12,8 +13,10 @@ from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane_state import POLL_MS, LaneState
 from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.pipeline.wire import Done, FrameReady, LaneDrop, LaneEnd, Recall
+from posestream.stages.held import Held
 from posestream.stages.items import Drop, Frame, Reason, Stage
 from posestream.stages.preprocess import Preprocess
+from posestream.stages.resume import go_on
 from posestream.stages.source import Source
 
 __all__ = ["DecodeLoop", "PreprocessLoop"]
@@ -22,27 +25,47 @@ _log = logging.getLogger(__name__)
 
 
 class DecodeLoop:
-    """Takes frames off the source into the lane's store, one whenever there is room."""
+    """Takes frames off the source into the lane's store, one whenever there is room.
 
-    def __init__(self, context: ZmqContext, out_address: str, source: Source, lane: LaneState) -> None:
+    `helds` is what the outputs hold of an earlier process, and `first_seq` the number that a live source goes on with.
+    """
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        out_address: str,
+        source: Source,
+        lane: LaneState,
+        helds: Sequence[Held] = (),
+        first_seq: int = 0,
+    ) -> None:
         self._context = context
         self._out_address = out_address
         self._source = source
         self._lane = lane
+        self._helds = helds
+        self._first_seq = first_seq
 
     def run(self) -> None:
         """Read the source to its end, or until stopped."""
         with Sockets(self._context) as sockets:
             out = sockets.open(zmq.PUSH, connect=self._out_address)
             try:
-                self._lane.info = self._source.open()
-                self._read(out)
+                self._read(self._begin(), out)
             finally:
+                self._lane.has_begun.set()
                 send(out, Done())
                 self._source.close()
 
-    def _read(self, out: ZmqSocket) -> None:
-        frames = self._source.frames()
+    def _begin(self) -> Iterator[Frame]:
+        """Open the source and give its frames from the first one on that some output lacks."""
+        info = self._source.open()
+        stopping = self._lane.stopping
+        beginning = go_on(info, self._source.frames(), self._helds, self._first_seq, stopping.is_set)
+        self._lane.begin(beginning.info, beginning.first_n)
+        return beginning.frames
+
+    def _read(self, frames: Iterator[Frame], out: ZmqSocket) -> None:
         while self._has_room():
             frame = next(frames, None)
             if frame is None:
@@ -89,7 +112,11 @@ class PreprocessLoop:
             identity = tasks_identity(self._source)
             tasks = sockets.open(zmq.DEALER, connect=self._lanes_address, identity=identity)
             self._lane.may_begin.wait()
-            self._serve(ready, tasks)
+            try:
+                self._serve(ready, tasks)
+            finally:
+                # If this was an error, what has ended is still written, and nothing more will come.
+                self._lane.is_done.set()
 
     def _serve(self, ready: ZmqSocket, tasks: ZmqSocket) -> None:
         poller = zmq.Poller()
@@ -117,6 +144,8 @@ class PreprocessLoop:
         except (ValueError, OSError) as error:
             # FFmpeg refuses a few exotic pixel formats only now; the next frame may be another matter.
             _log.warning("frame %d of %s cannot be scaled: %s", frame.key.seq, frame.key.source, error)
+            # A renderer could not make more of it.
+            self._store.drop_picture(frame.key.seq)
             self._drop(tasks, Drop(frame.key, Stage.PREPROCESS, Reason.UNDECODABLE))
             return
         self._store.keep_input(frame.key.seq, net_input, keep_picture=self._keep_pictures)
@@ -124,9 +153,9 @@ class PreprocessLoop:
 
     def _offer(self, tasks: ZmqSocket, seq: int) -> None:
         """Send a frame's task, unless the frame has ended meanwhile."""
-        net_input = self._store.net_input(seq)
-        if net_input is not None:
-            frame = self._store.frame(seq)
+        found = self._store.to_send(seq)
+        if found is not None:
+            frame, net_input = found
             send(tasks, task_of(net_input, frame.captured_mono_s), [net_input.image])
 
     def _drop(self, tasks: ZmqSocket, drop: Drop) -> None:

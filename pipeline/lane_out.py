@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import zmq
@@ -23,33 +24,50 @@ from posestream.stages.render import Renderer
 
 __all__ = ["OutputLoop", "RenderLoop"]
 
+#: A frame of a live source that is older than this when its turn comes is not inferred, in seconds.
+_LIVE_MAX_AGE_S = 0.5
+
 
 class OutputLoop:
-    """Puts ended frames into order, makes their messages, and feeds the outputs that need no picture."""
+    """Puts ended frames into order, makes their messages, and feeds the outputs that need no picture.
+
+    Args:
+        context: the process's sockets.
+        lanes_address: where the dispatcher listens to lanes.
+        render_address: where the renderer listens; None where there is none.
+        source: the source's name.
+        first_seq: the number of its first frame where it cannot be opened and so has none.
+        lane: what the lane's threads share.
+        make_writer: gives what makes the messages, told the number of the first one.
+        sinks: the outputs.
+    """
 
     def __init__(
         self,
         context: ZmqContext,
         lanes_address: str,
         render_address: str | None,
-        hello: LaneHello,
+        source: str,
+        first_seq: int,
         lane: LaneState,
-        writer: MessageWriter,
+        make_writer: Callable[[int], MessageWriter],
         sinks: Sinks[Sink],
     ) -> None:
         self._context = context
         self._lanes_address = lanes_address
         self._render_address = render_address
-        self._hello = hello
+        self._source = source
+        self._first_seq = first_seq
         self._lane = lane
-        self._writer = writer
+        self._make_writer = make_writer
         self._sinks = sinks
+        self._writer = make_writer(0)
         self._sequencer: Sequencer[Envelope] = Sequencer()
 
     def run(self) -> None:
         """Serve until every frame of the lane has ended."""
         with Sockets(self._context) as sockets:
-            identity = results_identity(self._hello.source)
+            identity = results_identity(self._source)
             results = sockets.open(zmq.DEALER, connect=self._lanes_address, identity=identity)
             render = sockets.open(zmq.PUSH, connect=self._render_address or "")
             try:
@@ -57,15 +75,29 @@ class OutputLoop:
             finally:
                 self._lane.is_done.set()
                 self._lane.may_begin.set()
-                if self._render_address:
-                    send(render, Done())
-                self._sinks.close()
+                try:
+                    self._sinks.close()
+                finally:
+                    if self._render_address:
+                        send(render, Done())
 
     def _serve(self, results: ZmqSocket, render: ZmqSocket) -> None:
-        send(results, self._hello)
+        while not self._lane.is_done.is_set():
+            if self._lane.has_begun.wait(POLL_MS / 1000):
+                self._begin(results)
+                break
         while not self._lane.is_done.is_set():
             if results.poll(POLL_MS):
                 self._receive(receive(results), render)
+
+    def _begin(self, results: ZmqSocket) -> None:
+        """Say hello, now that it is known where the source begins."""
+        is_live, first_seq = False, self._first_seq
+        if self._lane.is_source_open:
+            is_live, first_seq = self._lane.info.is_live, self._lane.info.first_seq
+        self._writer = self._make_writer(self._lane.first_n)
+        self._sequencer = Sequencer(first_seq)
+        send(results, LaneHello(self._source, is_live, _LIVE_MAX_AGE_S if is_live else None, first_seq))
 
     def _receive(self, envelope: Envelope, render: ZmqSocket) -> None:
         message = envelope.message

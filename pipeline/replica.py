@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.convert import fields_of, image_of, maps_of, people_payloads, posed_of
-from posestream.pipeline.errors import DecodeError, HeadError
+from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
 from posestream.pipeline.part import Part
 from posestream.pipeline.serving import Serving
 from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
@@ -68,6 +68,8 @@ class ReplicaState:
         #: Set when the engine is open.
         self.is_ready = threading.Event()
         self.stopping = threading.Event()
+        #: Set when the grouping's thread has ended.
+        self.has_grouping_ended = threading.Event()
         #: The credits that it will give, known once it is ready.
         self.credits = 0
 
@@ -123,7 +125,8 @@ class InferLoop:
                 bye = ReplicaBye(name, True, str(error))
                 raise
             finally:
-                send(self._fields, Done())
+                if not self._state.has_grouping_ended.is_set():
+                    send(self._fields, Done())
                 send(self._tasks, bye)
 
     def _announce(self, engine: Engine) -> None:
@@ -141,6 +144,8 @@ class InferLoop:
         poller.register(engine.fileno(), zmq.POLLIN)
         while not self._state.stopping.is_set() or self._is_busy:
             events = dict(poller.poll(_POLL_MS))
+            if self._state.has_grouping_ended.is_set():
+                raise PipelineError(f"the grouping of {self._state.name} stopped")
             if engine.fileno() in events or self._is_beat_due:
                 self._collect(engine)
             if self._tasks in events:
@@ -161,12 +166,19 @@ class InferLoop:
         for envelope in _envelopes(self._tasks):
             message = envelope.message
             if isinstance(message, Work):
-                for task, payload in zip(message.tasks, envelope.payloads, strict=True):
-                    self._queue.append(_Job(task, image_of(task, payload)))
+                self._accept(message, envelope.payloads)
             elif isinstance(message, Stop):
                 self._state.stopping.set()
             elif isinstance(message, Heard):
                 self._heard_s = time.monotonic()
+
+    def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
+        """Queue frames, or give them back where the pictures do not fit."""
+        try:
+            self._queue += [_Job(task, image_of(task, data)) for task, data in zip(work.tasks, payloads, strict=True)]
+        except (DecodeError, ValueError) as error:
+            for task in work.tasks:
+                self._fail(task, error)
 
     def _begin(self, engine: Engine) -> None:
         """Give the engine as many frames as it takes."""
@@ -213,7 +225,7 @@ class InferLoop:
         if time.monotonic() - self._heard_s > self._patience_s:
             raise HeadError(f"the head at {self._replicas_address} has not answered for {self._patience_s:g} s")
 
-    def _fail(self, task: Task, error: EngineError) -> None:
+    def _fail(self, task: Task, error: Exception) -> None:
         send(self._tasks, Failed(self._state.name, task.source, task.seq, str(error)))
 
     @property
@@ -307,7 +319,12 @@ class Replica:
         fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
         infer = InferLoop(context, address, fields, people, serving.opener, self._state, patience_s)
         grouping = GroupLoop(context, fields, people, serving.group(), serving.spec, name)
-        self._parts = [Part(f"{name}/infer", infer.run, on_end), Part(f"{name}/group", grouping.run, on_end)]
+
+        def on_group_end() -> None:
+            self._state.has_grouping_ended.set()
+            on_end()
+
+        self._parts = [Part(f"{name}/infer", infer.run, on_end), Part(f"{name}/group", grouping.run, on_group_end)]
 
     def __repr__(self) -> str:
         return f"<Replica {self._state.name} {[part for part in self._parts if part.is_alive]}>"
@@ -329,8 +346,8 @@ class Replica:
 
     @property
     def error(self) -> BaseException | None:
-        """What stopped it."""
-        return next((part.error for part in self._parts if part.error), None)
+        """What stopped it; the work loop stops because of the grouping, never the other way round."""
+        return next((part.error for part in reversed(self._parts) if part.error), None)
 
     def start(self) -> None:
         """Start to load."""

@@ -61,11 +61,17 @@ class FrameStore:
             if not keep_picture:
                 entry.frame = replace(entry.frame, picture=None)
 
-    def net_input(self, seq: int) -> NetInput | None:
-        """Look at a frame's network input; None once the frame has ended."""
+    def drop_picture(self, seq: int) -> None:
+        """Let go of a picture of which nothing can be made."""
+        with self._changed:
+            entry = self._entries[seq]
+            entry.frame = replace(entry.frame, picture=None)
+
+    def to_send(self, seq: int) -> tuple[Frame, NetInput] | None:
+        """Look at a frame and its network input; None once the frame has ended."""
         with self._changed:
             entry = self._entries.get(seq)
-            return None if entry is None else entry.net_input
+            return None if entry is None or entry.net_input is None else (entry.frame, entry.net_input)
 
     def end(self, ended: Ended) -> None:
         """Keep how a frame ended, and let go of its network input: it will not be sent again."""

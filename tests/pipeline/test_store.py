@@ -66,7 +66,18 @@ def test_pictures_are_kept_only_if_somebody_will_look(keep: bool) -> None:
     store.keep_input(0, net_input(0), keep_picture=keep)
     assert (store.frame(0).picture is not None) == keep
     assert store.frame(0).key == FrameKey("door", 0)
-    assert store.net_input(0) is not None
+    found = store.to_send(0)
+    assert found is not None
+    assert (found[0], found[1].key) == (store.frame(0), FrameKey("door", 0))
+
+
+def test_a_picture_of_which_nothing_can_be_made_is_let_go() -> None:
+    """The frame stays to be told of, without its picture."""
+    store = FrameStore(1)
+    store.put(frame(0))
+    store.drop_picture(0)
+    assert store.frame(0).picture is None
+    assert store.to_send(0) is None
 
 
 def test_a_frame_that_ended_is_not_sent_again() -> None:
@@ -76,10 +87,10 @@ def test_a_frame_that_ended_is_not_sent_again() -> None:
     store.keep_input(0, net_input(0), keep_picture=True)
     told = ended(0)
     store.end(told)
-    assert store.net_input(0) is None
+    assert store.to_send(0) is None
     assert store.ended(0) is told
     store.release(0)
-    assert store.net_input(0) is None
+    assert store.to_send(0) is None
 
 
 def test_what_has_not_ended_has_no_ending() -> None:
