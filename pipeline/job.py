@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from posestream.models.choice import Choice, choose
 from posestream.models.download import Progress, ignore_progress
-from posestream.models.engines import check_device, device_family
+from posestream.models.engines import check_device, is_simulated, runs
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
@@ -62,15 +62,16 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     outputs = plan_outputs(settings.output, sources)
     refuse_exposed(settings.pipeline)
     devices = _devices(settings)
-    wanted = devices[0] if devices else settings.network.device
+    # A real device needs the network's files, which others then have too.
+    wanted = min(devices, key=is_simulated, default=settings.network.device)
     choice = choose(settings.network.model, wanted, store, load_registry(), progress)
     _log.info("%s", choice.reason)
     if not devices:
         _log.info("waiting for workers at %s", ", ".join(settings.pipeline.listen))
     devices = tuple(choice.device if device == "auto" else device for device in devices)
     for device in devices:
-        if device_family(device) not in choice.spec.devices:
-            raise EngineError(f"device {device} cannot run {choice.spec.name}, which {devices[0]} runs")
+        if not runs(device, choice.spec):
+            raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
         check_device(device)
     return Job(settings, sources, outputs, choice, devices)
 
