@@ -20,7 +20,7 @@ from posestream.pipeline.wire import Done, Dropped, Envelope, Finished, FrameRea
 from posestream.stages.items import Drop, Frame, FrameKey, Poses
 from posestream.stages.message import MessageWriter
 from posestream.stages.output import Ended, PictureSink, Sink
-from posestream.stages.render import Renderer
+from posestream.stages.render import Renderer, label_text
 
 __all__ = ["OutputLoop", "RenderLoop"]
 
@@ -183,8 +183,5 @@ class RenderLoop:
             return None
         picture = ended.frame.picture.bgr()
         if isinstance(ended.outcome, Poses):
-            people = len(ended.outcome.people)
-            self._renderer.draw(
-                picture, ended.outcome, f"{rate:.1f} fps  {people} {'person' if people == 1 else 'people'}"
-            )
+            self._renderer.draw(picture, ended.outcome, label_text(rate or None, len(ended.outcome.people)))
         return picture

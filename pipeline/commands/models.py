@@ -5,13 +5,18 @@ from __future__ import annotations
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from posestream.models.catalogue import list_networks, network_details
 from posestream.models.registry import find_network, load_registry
 from posestream.models.weights import WeightStore
+from posestream.pipeline.commands.console import show_table, standard_output
 from posestream.pipeline.commands.fetching import FetchView
 
 __all__ = ["models_command"]
+
+#: Narrower terminals break the tables' lines; squeezed any further they could not be read.
+_LEAST_COLUMNS = 72
 
 
 @click.group("models")
@@ -24,11 +29,12 @@ def list_command() -> None:
     """List the networks of the registry."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "layout", "licence", "devices", "where"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
     for row in list_networks(WeightStore.from_environment(), load_registry()):
         where = row.problem or (row.how if row.folder is None else str(row.folder))
         table.add_row(row.name, row.layout, row.licence, ", ".join(row.devices), where)
-    Console().print(table)
+    with standard_output() as output:
+        show_table(output, table, least_columns=_LEAST_COLUMNS)
 
 
 @models_command.command("info")
@@ -40,7 +46,8 @@ def info_command(name: str) -> None:
     table.add_column(overflow="fold")
     for key, value in network_details(name, WeightStore.from_environment(), load_registry()):
         table.add_row(key, value)
-    Console().print(table)
+    with standard_output() as output:
+        show_table(output, table, least_columns=_LEAST_COLUMNS)
 
 
 @models_command.command("fetch")
@@ -54,4 +61,5 @@ def fetch_command(name: str, accept_licence: bool, quiet: bool) -> None:
     with FetchView(Console(stderr=True), is_quiet=quiet) as view:
         weights = store.locate(spec) or store.fetch(spec, accept_licence, view.note)
     if not quiet:
-        click.echo(f"{spec.name}: {weights.folder}")
+        with standard_output() as output:
+            output.print(Text(f"{spec.name}: {weights.folder}"), soft_wrap=True)
