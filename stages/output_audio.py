@@ -53,7 +53,8 @@ class SoundCopy:
     def of(cls, path: Path, output: OutputContainer, origin_s: Fraction) -> Self | None:
         """Add a file's first sound to an output that has not begun; None where there is none that MP4 holds."""
         try:
-            container = open_media(str(path))
+            # "file:" keeps FFmpeg from taking a colon in the name for a protocol.
+            container = open_media(f"file:{path}")
         except (FFmpegError, OSError) as error:
             _log.warning("the sound of %s is left out: %s", path, error)
             return None
