@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import os
 import sys
 import time
@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from posestream.pipeline.commands.bench import bench_command
-from posestream.pipeline.commands.console import json_entry, one_line
+from posestream.pipeline.commands.console import drop_standard_output, json_entry, one_line
 from posestream.pipeline.commands.demo import demo_command
 from posestream.pipeline.commands.models import models_command
 from posestream.pipeline.commands.run import run_command
@@ -21,8 +21,6 @@ from posestream.pipeline.commands.worker import worker_command
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 
 __all__ = ["main"]
-
-_log = logging.getLogger("posestream")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -40,6 +38,7 @@ for command in (demo_command, run_command, models_command, bench_command, worker
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give the exit code."""
+    _mend_standard_streams()
     words = sys.argv[1:] if arguments is None else arguments
     tell = _tell_json if _asks_for_json(words) else _tell
     try:
@@ -47,12 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        return tell(error.format_message(), ExitCode.USAGE)
+        # Without a command the help is the answer, as it was laid out.
+        is_help = isinstance(error, click.exceptions.NoArgsIsHelpError)
+        return (_tell_help if is_help else tell)(error.format_message(), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         return tell("stopped", ExitCode.STOPPED_AT_ONCE)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more while it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_standard_output()
         return ExitCode.OUTPUT
     except Exception as error:  # noqa: BLE001 - the one place where whatever is left becomes an exit code
         if "--debug" in words:
@@ -60,6 +60,20 @@ def main(arguments: list[str] | None = None) -> int:
         text = str(error) if is_expected(error) else f"unexpected {type(error).__name__}: {error} (--debug tells more)"
         return tell(text, exit_code_of(error))
     return int(code or 0)
+
+
+def _mend_standard_streams() -> None:
+    """Make standard output and error fit to write to: letters that they lack are written out.
+
+    Where the caller closed them, the first files that are opened would get their numbers and everybody's messages.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 — it stays open to the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 — it stays open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:
@@ -70,6 +84,12 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 def _tell(text: str, code: ExitCode) -> int:
     """Say on one line of standard error what went wrong."""
     sys.stderr.write(f"posestream: {one_line(text)}\n")
+    return int(code)
+
+
+def _tell_help(text: str, code: ExitCode) -> int:
+    """Give the help to who asked for nothing."""
+    sys.stderr.write(f"{text}\n")
     return int(code)
 
 

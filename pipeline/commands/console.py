@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
+import os
+import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -14,8 +19,23 @@ from rich.table import Table
 from rich.text import Text
 
 from posestream.pipeline.supervisor import SourceReport, Summary, Supervisor
+from posestream.stages.output import output_errors
 
-__all__ = ["LOG_FORMATS", "ProgressView", "json_entry", "log_summary", "one_line", "set_up_logging", "show_summary"]
+__all__ = [
+    # standard output
+    "drop_standard_output",
+    "show_table",
+    "standard_output",
+    # the log
+    "LOG_FORMATS",
+    "json_entry",
+    "one_line",
+    "set_up_logging",
+    # a run
+    "ProgressView",
+    "log_summary",
+    "show_summary",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +43,48 @@ LOG_FORMATS = ("text", "json")
 
 #: Seconds over which the frame rate in the progress bar is taken.
 _RATE_WINDOW_S = 5.0
+#: Fewer frames come out of the replicas' queues in one go, and tell of no rate.
+_LEAST_FRAMES = 20
+#: More than any table has.
+_ANY_COLUMNS = 10_000
+
+
+class _Output(Console):
+    """Standard output for people."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave the error to the caller; rich would end the process."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[Console]:
+    """Give the console of standard output.
+
+    Raises:
+        OutputError: it cannot be written; from then on nothing is.
+    """
+    with output_errors("standard output"):
+        try:
+            yield _Output()
+            sys.stdout.flush()
+        except OSError:
+            drop_standard_output()
+            raise
+
+
+def drop_standard_output() -> None:
+    """Write to nobody from now on: Python would fail once more while it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_table(console: Console, table: Table, least_columns: int = 0) -> None:
+    """Print a table; where it would be squeezed to less than so many columns or cut, the terminal may break lines."""
+    natural_columns = console.measure(table, options=console.options.update(max_width=_ANY_COLUMNS)).maximum
+    if not console.is_terminal or console.width < (least_columns or natural_columns):
+        console = type(console)(file=console.file, width=natural_columns, force_terminal=console.is_terminal)
+    console.print(table)
 
 
 def one_line(text: str) -> str:
@@ -148,7 +210,7 @@ def show_summary(console: Console, summary: Summary) -> None:
         table.add_column(heading, justify="left" if heading == "source" else "right")
     for report in summary.sources:
         table.add_row(report.name, *_figures(report))
-    console.print(table)
+    show_table(console, table)
     for report in summary.sources:
         for reason, count in sorted(report.counts.dropped.items()):
             console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
@@ -173,7 +235,7 @@ def log_summary(summary: Summary) -> None:
 def _figures(report: SourceReport) -> list[str]:
     seen, counts = report.progress, report.counts
     span_s = (seen.last_result_s or 0.0) - (seen.first_result_s or 0.0)
-    rate = (seen.ended - 1) / span_s if span_s > 0 else None
+    rate = (seen.ended - 1) / span_s if span_s > 0 and seen.ended >= _LEAST_FRAMES else None
     return [
         str(counts.taken),
         str(counts.posed),

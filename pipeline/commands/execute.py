@@ -12,7 +12,7 @@ from types import FrameType
 from rich.console import Console
 
 from posestream.models.weights import WeightStore
-from posestream.pipeline.commands.console import ProgressView, log_summary, show_summary
+from posestream.pipeline.commands.console import ProgressView, log_summary, show_summary, standard_output
 from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
@@ -64,10 +64,18 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     if is_json:
         log_summary(summary)
     elif not is_quiet:
-        # Where the lines go to standard output, nothing else may.
-        show_summary(console if _has_lines_on_standard_output(settings) else Console(), summary)
+        _show(settings, summary, console)
     _tell_errors(summary)
     return summary.exit_code
+
+
+def _show(settings: Settings, summary: Summary, console: Console) -> None:
+    """Show the table, on standard error where standard output is for the lines alone."""
+    if _has_lines_on_standard_output(settings):
+        show_summary(console, summary)
+        return
+    with standard_output() as output:
+        show_summary(output, summary)
 
 
 def _has_lines_on_standard_output(settings: Settings) -> bool:
