@@ -56,6 +56,8 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     """
     if not settings.source:
         raise SettingsError("no source: give a video file, a folder of pictures, a camera's index or a URL")
+    if not all(source.url.strip() for source in settings.source):
+        raise SettingsError("a source's address is empty: give a video file, a folder of pictures, a camera or a URL")
     sources = _named(settings.source)
     for source in sources:
         open_source(source)  # touches nothing, but finds what does not fit its kind

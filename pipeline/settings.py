@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from posestream.stages.errors import SettingsError
 from posestream.stages.group import GroupSettings
@@ -109,9 +110,7 @@ class Settings(_Table):
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"{origin}: {key} = {first['input']!r}: {first['msg'].lower()}") from error
+            raise SettingsError(f"{origin}: {_told(error.errors()[0])}") from error
 
 
 def load_toml(path: Path) -> Raw:
@@ -163,11 +162,30 @@ def merged(base: Raw, over: Raw) -> Raw:
 
 def _merged_list(base: list[Any], over: Raw, name: str) -> list[Any]:
     for number, value in over.items():
+        if not isinstance(value, dict):
+            raise SettingsError(f"{name}.{number} is a table: give {name}.{number}.KEY")
         if not number.isdecimal() or int(number) >= len(base):
             raise SettingsError(f"{name}.{number}: there are {len(base)} of {name}, counted from 0")
         # As a table of its own, so that what is no table (`replicas.devices.0`) is laid over like any other value.
         base[int(number)] = merged({name: base[int(number)]}, {name: value})[name]
     return base
+
+
+def _told(error: ErrorDetails) -> str:
+    """Say in a few words which value does not fit, and why."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    return f"{key} = {error['input']!r}: {_KINDS.get(error['type'], error['msg'][:1].lower() + error['msg'][1:])}"
+
+
+#: What pydantic tells in terms of this program's classes, by the type of its error.
+_KINDS = {
+    "model_type": "input should be a table",
+    "dataclass_type": "input should be a table",
+    "tuple_type": "input should be a list",
+    "path_type": "input should be a path in quotes",
+}
 
 
 def _check_keys(raw: object, annotation: Any, path: str, origin: str) -> None:
