@@ -26,6 +26,7 @@ from .e2e import (
     files,
     frame_times,
     messages,
+    program,
     real_network,
     run_program,
     write_picture,
@@ -255,6 +256,36 @@ def test_a_disk_that_fills_up(
     assert "No space left" in done.complaints[0]
     assert len(messages(Path("a.jsonl"))) == 30
     assert not [name for name in files(small_disk / "pictures") if name.endswith(".part")]
+
+
+@needs_full_disk
+@pytest.mark.parametrize("words", [("run", "clip.mp4"), ("models", "list"), ("run", "clip.mp4", "--save-jsonl", "-")])
+def test_standard_output_that_cannot_be_written(folder: Path, clip: Path, words: tuple[str, ...]) -> None:
+    """Where standard output cannot be written the program says so on one line and ends with 5."""
+    with FULL.open("w") as full:
+        command = program(*words, *(("--max-frames", "2") if words[0] == "run" else ()))
+        done = subprocess.run(  # noqa: S603 — our own program
+            command, env=real_network(), cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    complaints = [line for line in done.stderr.splitlines() if "cannot write standard output: No space left" in line]
+    assert (done.returncode, len(complaints)) == (5, 1)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--save-jsonl", "-")])
+def test_a_reader_that_has_gone(folder: Path, clip: Path, words: tuple[str, ...]) -> None:
+    """Where the reader of standard output has gone, as `head` has after its lines, one line says so, and 5."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    command = program("run", clip, "--max-frames", 2, *words)
+    done = subprocess.run(  # noqa: S603 — our own program
+        command, env=real_network(), cwd=folder, stdout=write_end, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write_end)
+    complaints = [line for line in done.stderr.splitlines() if "cannot write standard output" in line]
+    assert (done.returncode, len(complaints)) == (5, 1)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 @needs_full_disk

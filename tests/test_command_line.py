@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -327,7 +328,12 @@ def test_the_command_line_beats_the_file(cli: CommandLine, network: FakeNetwork,
         (("--set", "source.0.nam=x"), ("source.0.nam", "did you mean source.0.name?")),
         (("--set", "source.3.name=x"), ("source.3", "counted from 0")),
         (("--set", "network"), ("--set network", "table.key=value")),
-        (("--set", "network=5"), ("network", "5")),
+        (("--set", "network=5"), ("network = 5", "table")),
+        (("--set", "source.0=5"), ("source.0", "table")),
+        (("--set", "source=5"), ("source",)),
+        (("--set", "output.jsonl.path=5"), ("output.jsonl.path = 5", "path in quotes")),
+        (("--config", "no-url.toml", "--set", "source=[{name='x'}]"), ("source.0.url is missing",)),
+        (("",), ("address is empty",)),
         (("--set", "network.precision=f16"), ("network.precision", "f16", "f32")),
         (("--set", "group.peak_threshold=7"), ("group.peak_threshold", "7")),
         (("--set", "source.0.name='A B'"), ("'A B'", "small letters")),
@@ -354,10 +360,55 @@ def test_a_wrong_setting(
     """A wrong setting is told on one line that names it and what would be right, before any work."""
     (folder / "there").mkdir()
     (folder / "typo.toml").write_text("[netwrk]\nnet_height = 256\n")
+    (folder / "no-url.toml").write_text("[network]\n")
     done = cli("run", clip, *words)
     assert (done.code, len(done.lines), network.choices) == (2, 1, 0)
     assert all(part in done.err for part in parts)
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("words", [(), ("models",), ("bench",)])
+def test_without_a_command(cli: CommandLine, words: tuple[str, ...]) -> None:
+    """Without a command the help comes, as it was laid out, and 2."""
+    done = cli(*words)
+    assert (done.code, done.out) == (2, "")
+    assert done.lines[0].startswith("Usage: posestream")
+    assert "Commands:" in done.lines
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80])
+def test_a_narrow_terminal(
+    cli: CommandLine, network: FakeNetwork, clip: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """However narrow it is, the table is whole, and so are the files' names."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = cli("run", clip, "--save-jsonl", "a-folder-with-a-long-name/and-another/lines.jsonl")
+    _, row, wrote = done.out.splitlines()
+    assert row.split()[:5] == ["clip", "12", "12", "0", "1.00"]
+    assert wrote == "clip: wrote a-folder-with-a-long-name/and-another/lines.jsonl"
+    assert "human-pose-estimation-0001-int8" in cli("models", "list").out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")
+@pytest.mark.parametrize("name", ["a b [1] (ü) #%.mp4", "line\nfeed\x1b[31m.mp4", "-dash.mp4", "50%.mp4", "a:b.mp4"])
+def test_odd_names(cli: CommandLine, network: FakeNetwork, folder: Path, media: ModuleType, name: str) -> None:
+    """A source and outputs may be called anything; the terminal gets no control characters and each line is one."""
+    media.write_video(folder / "clip.mp4", media.numbered(3)).rename(folder / name)
+    path = f"out/{name}"
+    done = cli("run", "--save-video", path, "--save-jsonl", f"{path}.jsonl", "--", name)
+    assert (done.code, done.complaints) == (0, [])
+    assert len(frame_times(folder / path)) == 3
+    assert len(messages(Path(f"{path}.jsonl"))) == 3
+    assert "\x1b" not in done.out
+    assert done.out.count("\n") == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")
+def test_an_odd_name_that_is_absent(cli: CommandLine, network: FakeNetwork) -> None:
+    """What is said of a file whose name holds a line feed and an escape sequence is one harmless line."""
+    done = cli("run", "absent\n\x1b[2J.mp4")
+    assert (done.code, len(done.complaints)) == (3, 1)
+    assert "absent\\n\\x1b" in done.err
 
 
 def test_no_source(cli: CommandLine, network: FakeNetwork) -> None:
