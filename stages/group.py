@@ -93,7 +93,8 @@ class Group:
         is_truncated |= len(kept) > settings.most_people
         kept = kept[: settings.most_people]
         keypoints = frozen(found.keypoints(maps)[kept])
-        people = tuple(map(Person, keypoints, scores[kept].tolist()))
+        # As float32, which is how they travel, so that a score is the same wherever it is read.
+        people = tuple(map(Person, keypoints, scores[kept].astype(np.float32).tolist()))
         return Poses(maps.key, people, is_truncated)
 
     def _check(self, maps: FieldMaps) -> None:

@@ -1,0 +1,195 @@
+"""Accuracy against labelled pictures: COCO's average precision of keypoints, over the pipeline's own stages."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import select
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posestream.models.engines.base import Completed, Engine
+from posestream.models.errors import EngineError
+from posestream.models.layout import Layout
+from posestream.models.spec import NetworkSpec
+from posestream.stages.errors import SettingsError, SourceError
+from posestream.stages.group import Group, GroupSettings
+from posestream.stages.items import FieldMaps, Person, Poses
+from posestream.stages.output import output_errors
+from posestream.stages.preprocess import Preprocess
+from posestream.stages.source_pictures import PictureSource
+from posestream.stages.source_protocol import SourceSettings
+
+__all__ = ["Labels", "Timed", "coco_results", "evaluate", "pose_pictures"]
+
+#: COCO's keypoints in the order of its format.
+COCO_KEYPOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+#: The category of people in COCO's format.
+PERSON_CATEGORY = 1
+#: Longest wait for one inference, in seconds; large pictures on a slow processor take a few.
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One picture's people, and what they cost in seconds."""
+
+    image_id: int
+    poses: Poses
+    network_s: float
+    group_s: float
+
+
+class Labels:
+    """COCO's annotations of people's keypoints.
+
+    Raises:
+        SettingsError: pycocotools is not installed.
+        SourceError: the file cannot be read or is not in COCO's format.
+    """
+
+    def __init__(self, annotations: Path) -> None:
+        try:
+            coco = importlib.import_module("pycocotools.coco")
+            self._cocoeval: Any = importlib.import_module("pycocotools.cocoeval")
+        except ImportError as error:
+            raise SettingsError("eval needs pycocotools: pip install 'posestream[eval]'") from error
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # it tells of its progress there
+                self._truth: Any = coco.COCO(str(annotations))
+            people = self._truth.dataset["annotations"]
+            names = {image["id"]: image["file_name"] for image in self._truth.dataset["images"]}
+            labelled = {person["image_id"] for person in people if person.get("num_keypoints", 0) > 0}
+            self._names = {image_id: names[image_id] for image_id in sorted(labelled)}
+        except OSError as error:
+            raise SourceError(f"cannot read annotations {annotations}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            raise SourceError(f"annotations {annotations} are not COCO keypoints in JSON") from error
+        if not self._names:
+            raise SourceError(f"annotations {annotations} have no picture with labelled keypoints")
+
+    def pictures(self, folder: Path) -> list[tuple[int, Path]]:
+        """Give number and path of each picture with labelled keypoints.
+
+        Raises:
+            SourceError: a picture is not there.
+        """
+        found = [(image_id, folder / name) for image_id, name in self._names.items()]
+        missing = [path for _, path in found if not path.is_file()]
+        if missing:
+            raise SourceError(f"{len(missing)} of {len(found)} labelled pictures are missing, such as {missing[0]}")
+        return found
+
+    def measure(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Give COCO's figures for results in its format, over all pictures with labelled keypoints."""
+        names = ("AP", "AP50", "AP75", "APm", "APl", "AR")
+        if not results:
+            return dict.fromkeys(names, 0.0)
+        with contextlib.redirect_stdout(io.StringIO()):
+            evaluation = self._cocoeval.COCOeval(self._truth, self._truth.loadRes(results), "keypoints")
+            evaluation.params.imgIds = list(self._names)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        return {name: round(float(value), 4) for name, value in zip(names, evaluation.stats[:6], strict=True)}
+
+
+def evaluate(
+    labels: Labels, posed: Iterable[Timed], layout: Layout, save_results: Path | None = None
+) -> dict[str, float]:
+    """Compare people with the labels; give COCO's figures and the medians of the times.
+
+    Raises:
+        OutputError: the results cannot be saved.
+    """
+    pictures = list(posed)
+    results = [entry for picture in pictures for entry in coco_results(picture.image_id, picture.poses, layout)]
+    if save_results is not None:
+        with output_errors(save_results):
+            save_results.write_text(json.dumps(results), "utf-8")
+    return {
+        **labels.measure(results),
+        "images": len(pictures),
+        "people": len(results),
+        "network_ms": round(1000 * statistics.median(picture.network_s for picture in pictures), 3),
+        "group_ms": round(1000 * statistics.median(picture.group_s for picture in pictures), 3),
+    }
+
+
+def pose_pictures(
+    pictures: Iterable[tuple[int, Path]],
+    spec: NetworkSpec,
+    engine: Engine,
+    net_height: int,
+    settings: GroupSettings,
+) -> Iterator[Timed]:
+    """Give each picture's people, by the stages that the pipeline is made of, one picture at a time.
+
+    Raises:
+        SourceError: a picture cannot be decoded.
+        EngineError: the engine failed.
+    """
+    preprocess = Preprocess(net_height, spec.input.multiple)
+    group = Group(spec.layout, settings)
+    for image_id, path in pictures:
+        with PictureSource(SourceSettings(url=str(path))) as source:
+            source.open()
+            net_input = preprocess(next(source.frames()))
+        engine.prepare(*net_input.image.shape[:2])
+        engine.submit(image_id, net_input.image)
+        done = _wait(engine)
+        maps = FieldMaps(net_input.key, done.heatmaps_chw, done.pafs_chw, spec.stride, net_input.transform)
+        begin = time.perf_counter()
+        poses = group(maps)
+        yield Timed(image_id, poses, done.elapsed_s, time.perf_counter() - begin)
+
+
+def _wait(engine: Engine) -> Completed:
+    """Wait for the one inference that runs."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        # Not every engine can signal a failure, so it is asked now and then too.
+        select.select([engine.fileno()], [], [], 0.5)
+        if completed := engine.completed():
+            return completed[0]
+    raise EngineError(f"{engine.description} has not finished one inference within {_PATIENCE_S:g} s")
+
+
+def coco_results(image_id: int, poses: Poses, layout: Layout) -> list[dict[str, Any]]:
+    """Give a picture's people in COCO's result format; parts that the layout lacks or nobody found are zeros."""
+    numbers = [layout.keypoints.index(name) if name in layout.keypoints else -1 for name in COCO_KEYPOINTS]
+    entries = []
+    for person in poses.people:
+        keypoints = _coco_keypoints(person, numbers)
+        if keypoints.any():
+            entries.append(
+                {
+                    "image_id": image_id,
+                    "category_id": PERSON_CATEGORY,
+                    "keypoints": [round(value, 2) for value in keypoints.ravel().tolist()],
+                    "score": person.score,
+                }
+            )
+    return entries
+
+
+def _coco_keypoints(person: Person, numbers: list[int]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Give 17×3: x, y counted from the first pixel's centre, and 1 where a keypoint was found."""
+    keypoints = person.keypoints[numbers].astype(np.float64)
+    is_found = np.isfinite(keypoints[:, 0]) & (np.array(numbers) >= 0)
+    keypoints[:, :2] -= 0.5
+    keypoints[:, 2] = 1
+    keypoints[~is_found] = 0
+    return keypoints
