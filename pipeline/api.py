@@ -14,6 +14,7 @@ from posestream.pipeline.job import Job, plan_job
 from posestream.pipeline.result import PosesResult
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged
 from posestream.pipeline.supervisor import Summary
+from posestream.stages.held import Held
 from posestream.stages.items import Poses
 from posestream.stages.output import Ended
 from posestream.stages.source import SourceInfo
@@ -112,6 +113,10 @@ class _ChannelSink:
         self._channel = channel
         self.name = f"results of {source}"
         self.paths: tuple[Path, ...] = ()
+
+    def resume(self, source: str, since_s: float) -> Held | None:  # noqa: ARG002 - nothing is kept
+        """Give None: nothing is kept."""
+        return None
 
     def open(self, info: SourceInfo) -> None:
         """Nothing is to be opened."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -69,9 +70,18 @@ def start_job(job: Job, extra_sinks: Sequence[SinkMaker] = (), log: LogOptions |
 
 
 def _plan(job: Job, run: str) -> LanePlan:
-    spec = job.choice.spec
-    net_height = job.settings.network.net_height
-    return LanePlan(run, net_height, spec.input.multiple, spec.name, spec.layout_name, job.settings.replicas.window)
+    spec, settings = job.choice.spec, job.settings
+    # A lane that is started again goes on with this run's outputs, not with older ones that it would have replaced.
+    since_s = 0.0 if settings.output.resume else time.time()
+    return LanePlan(
+        run,
+        settings.network.net_height,
+        spec.input.multiple,
+        spec.name,
+        spec.layout_name,
+        settings.replicas.window,
+        since_s=since_s,
+    )
 
 
 def _replica_name(number: int, generation: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from posestream.pipeline.lane_state import LaneProgress, LaneState
 from posestream.pipeline.part import Part
 from posestream.pipeline.sinks import OutputFailures, Sinks
 from posestream.pipeline.sockets import Addresses, ZmqContext
-from posestream.pipeline.wire import LaneHello
 from posestream.stages.errors import OutputError
+from posestream.stages.held import Held
 from posestream.stages.message import MessageWriter
 from posestream.stages.output import PictureSink, Sink
 from posestream.stages.output_display import DisplaySink
@@ -25,9 +26,6 @@ from posestream.stages.render import Renderer
 from posestream.stages.source import Source
 
 __all__ = ["Lane", "LanePlan"]
-
-#: A frame of a live source that is older than this when its turn comes is not inferred, in seconds.
-_LIVE_MAX_AGE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +41,25 @@ class LanePlan:
     #: Frames in flight at most.
     #: 0: as many as keep the replicas busy.
     window: int
-    #: The seq of the first frame: more than 0 where a lane goes on after another one died.
+    #: The seq that a live source goes on with after its lane died.
     first_seq: int = 0
+    #: A lane that goes on does so with outputs that were last written since then, in seconds since 1970.
+    since_s: float = 0.0
 
 
 class Lane:
-    """Runs one source. `on_end` is called whenever one of its threads has ended."""
+    """Runs one source.
+
+    Args:
+        plan: what to do.
+        context: the process's sockets.
+        addresses: where the dispatcher listens.
+        source: the source.
+        sinks: outputs that need no picture.
+        picture_sinks: outputs of rendered pictures.
+        on_end: called whenever one of the lane's threads has ended.
+        helds: what the outputs hold of an earlier process; the source begins with what one of them lacks.
+    """
 
     def __init__(
         self,
@@ -59,6 +70,7 @@ class Lane:
         sinks: Sequence[Sink],
         picture_sinks: Sequence[PictureSink],
         on_end: Callable[[], None],
+        helds: Sequence[Held] = (),
     ) -> None:
         self._source = source
         self._state = LaneState(plan.window)
@@ -79,12 +91,14 @@ class Lane:
             context,
             addresses.lanes,
             f"{base}/ended" if picture_sinks else None,
-            LaneHello(source.name, source.is_live, _LIVE_MAX_AGE_S if source.is_live else None, plan.first_seq),
+            source.name,
+            plan.first_seq,
             self._state,
-            MessageWriter(plan.run, source.name, plan.model, plan.layout),
+            functools.partial(MessageWriter, plan.run, source.name, plan.model, plan.layout),
             self._sinks,
         )
-        self._decode = self._part("decode", DecodeLoop(context, f"{base}/frames", source, self._state).run, on_end)
+        decode = DecodeLoop(context, f"{base}/frames", source, self._state, helds, plan.first_seq)
+        self._decode = self._part("decode", decode.run, on_end)
         self._parts = [
             self._decode,
             self._part("preprocess", preprocess.run, on_end),

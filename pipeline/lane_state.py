@@ -72,6 +72,10 @@ class LaneState:
         self._is_fixed = window > 0
         self.store = FrameStore(window or _WINDOW_OF_LANE)
         self.progress = LaneProgress()
+        #: Set when it is known where the source begins, or that it cannot be opened.
+        self.has_begun = threading.Event()
+        #: The number of the first message.
+        self.first_n = 0
         #: Set when the dispatcher knows the lane.
         self.may_begin = threading.Event()
         #: Set when no more frames shall be taken.
@@ -97,6 +101,8 @@ class LaneState:
             raise RuntimeError("the source has not been opened")
         return self._info
 
-    @info.setter
-    def info(self, info: SourceInfo) -> None:
+    def begin(self, info: SourceInfo, first_n: int) -> None:
+        """Note where the source begins."""
         self._info = info
+        self.first_n = first_n
+        self.has_begun.set()

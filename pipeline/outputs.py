@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posestream.pipeline.settings import OutputTable
+from posestream.stages.errors import SettingsError
 from posestream.stages.output import PictureSink, Sink
 from posestream.stages.output_jsonl import STANDARD_OUTPUT
 from posestream.stages.outputs import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
@@ -51,11 +52,15 @@ def plan_outputs(table: OutputTable, sources: Sequence[SourceSettings]) -> tuple
     With several sources, a path without `{source}` is a folder in which each source has its own file or folder.
 
     Raises:
-        SettingsError: an output exists and must not be replaced, is an input, or is wanted twice.
+        SettingsError: an output exists and must not be replaced or gone on with, is an input, or is wanted twice.
     """
+    if table.resume and table.overwrite:
+        raise SettingsError("outputs can be gone on with or replaced, not both; leave out --resume or --overwrite")
+    if table.resume and table.jsonl is not None and table.jsonl.is_standard_output:
+        raise SettingsError("--resume: what standard output took is gone; write the lines to a file (--save-jsonl)")
     planned = tuple(_outputs_of(table, source.name, is_alone=len(sources) == 1) for source in sources)
     everything = [settings for outputs in planned for settings in (*outputs.plain, *outputs.pictures)]
-    check_outputs(everything, table.overwrite, [Path(source.url) for source in sources])
+    check_outputs(everything, table.overwrite or table.resume, [Path(source.url) for source in sources])
     return planned
 
 

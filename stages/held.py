@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from posestream.stages.items import Frame
 from posestream.stages.message import Message
 
-__all__ = ["Held", "lacks_all"]
+__all__ = ["Held", "lacks_all", "was_written_since"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,11 @@ class Held:
 def lacks_all(frame: Frame, pictures_before: int) -> bool:  # noqa: ARG001  # whatever the frame
     """True: nothing is held."""
     return True
+
+
+def was_written_since(path: Path, since_s: float) -> bool:
+    """True if a file is there and was written at that time (in seconds since 1970) or later."""
+    try:
+        return path.stat().st_mtime >= since_s
+    except OSError:
+        return False

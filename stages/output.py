@@ -65,10 +65,15 @@ class Sink(Protocol):
     def paths(self) -> tuple[Path, ...]:
         """Files or folders it wrote so far."""
 
-    def resume(self, source: str) -> Held | None:
+    def resume(self, source: str, since_s: float) -> Held | None:
         """Look at what an earlier process left of a source, and go on from there instead of beginning anew.
 
         Called before `open`. What is not surely whole is cut off; what is held is not written a second time.
+
+        Args:
+            source: the source's name.
+            since_s: files that were last written before, in seconds since 1970, are not gone on with but replaced:
+                they are there from another run.
 
         Returns:
             What it holds; None for an output that keeps nothing, so that nothing in it can be missing.
@@ -113,10 +118,15 @@ class PictureSink(Protocol):
     def paths(self) -> tuple[Path, ...]:
         """Files or folders it wrote so far."""
 
-    def resume(self, source: str) -> Held | None:
+    def resume(self, source: str, since_s: float) -> Held | None:
         """Look at what an earlier process left of a source, and go on from there instead of beginning anew.
 
         Called before `open`. What is not surely whole is cut off; what is held is not written a second time.
+
+        Args:
+            source: the source's name.
+            since_s: files that were last written before, in seconds since 1970, are not gone on with but replaced:
+                they are there from another run.
 
         Returns:
             What it holds; None for an output that keeps nothing, so that nothing in it can be missing.

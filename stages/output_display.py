@@ -58,7 +58,7 @@ class DisplaySink:
         """Nothing: it writes no file."""
         return ()
 
-    def resume(self, source: str) -> Held | None:  # noqa: ARG002  # whatever the source
+    def resume(self, source: str, since_s: float) -> Held | None:  # noqa: ARG002  # whatever the source
         """Give None: what was shown is over."""
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from posestream.stages.held import was_written_since
 from posestream.stages.items import Frame
 from posestream.stages.output import make_folder, output_errors
 
@@ -44,9 +45,9 @@ class FrameFiles:
                 temporary.unlink(missing_ok=True)
                 raise
 
-    def holds(self, frame: Frame) -> bool:
-        """True if the frame's file is there; it is whole then."""
-        return self._path(frame).exists()
+    def holds(self, frame: Frame, since_s: float) -> bool:
+        """True if the frame's file was written at that time or later; it is whole then."""
+        return was_written_since(self._path(frame), since_s)
 
     def next_seq(self, source: str) -> int:
         """Give the number after the highest one in the names of a source's files; 0 where there is none."""

@@ -57,6 +57,7 @@ class ImagesSink:
     def __init__(self, settings: ImagesSettings) -> None:
         self._settings = settings
         self._files = FrameFiles(settings.folder, settings.ending)
+        self._since_s = 0.0
 
     @property
     def name(self) -> str:
@@ -68,8 +69,9 @@ class ImagesSink:
         """The folder."""
         return (self._settings.folder,)
 
-    def resume(self, source: str) -> Held:
+    def resume(self, source: str, since_s: float) -> Held:
         """Look which frames have a file; one that is done again is written again, which gives the same."""
+        self._since_s = since_s
         return Held(self._lacks, self._files.next_seq(source))
 
     def open(self, info: SourceInfo) -> None:  # noqa: ARG002  # every frame tells its source
@@ -94,7 +96,7 @@ class ImagesSink:
 
     def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002  # the names tell
         """True for a frame that has a picture and no file."""
-        return frame.picture is not None and not self._files.holds(frame)
+        return frame.picture is not None and not self._files.holds(frame, self._since_s)
 
     def _encoded(self, picture_bgr: NDArray[np.uint8]) -> bytes:
         """Give a picture as the bytes of a file."""

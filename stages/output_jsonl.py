@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from posestream.stages.errors import OutputError
-from posestream.stages.held import Held, lacks_all
+from posestream.stages.held import Held, lacks_all, was_written_since
 from posestream.stages.items import Frame
 from posestream.stages.message import json_line
 from posestream.stages.output import Ended, make_folder, output_errors, write_whole
@@ -59,7 +59,7 @@ class JsonlSink:
         """The file; nothing for standard output."""
         return () if self._settings.is_standard_output else (self._settings.path,)
 
-    def resume(self, source: str) -> Held:
+    def resume(self, source: str, since_s: float) -> Held:
         """Cut off what a killed process left unfinished, and go on after the last line.
 
         Raises:
@@ -67,8 +67,8 @@ class JsonlSink:
         """
         if self._settings.is_standard_output:
             raise OutputError("cannot go on with standard output: what it took is gone; write the lines to a file")
-        self._goes_on = True
-        last = cut_to_last_message(self._settings.path, source)
+        self._goes_on = was_written_since(self._settings.path, since_s)
+        last = cut_to_last_message(self._settings.path, source) if self._goes_on else None
         if last is None:
             return Held(lacks_all)
         self._next_seq = last["seq"] + 1

@@ -31,12 +31,9 @@ def cut_to_last_message(path: Path, source: str) -> Message | None:
     Raises:
         OutputError: the file cannot be read or cut, or holds something else than messages of this source.
     """
-    with output_errors(path):
-        if not path.exists():
-            return None
-        with path.open("r+b") as file:
-            end, last = _held(file, path, source)
-            file.truncate(end)
+    with output_errors(path), path.open("r+b") as file:
+        end, last = _held(file, path, source)
+        file.truncate(end)
     return last
 
 

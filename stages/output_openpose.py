@@ -58,6 +58,7 @@ class OpenPoseSink:
     def __init__(self, settings: OpenPoseSettings) -> None:
         self._folder = settings.folder
         self._files = FrameFiles(settings.folder, ENDING)
+        self._since_s = 0.0
 
     @property
     def name(self) -> str:
@@ -69,11 +70,12 @@ class OpenPoseSink:
         """The folder."""
         return (self._folder,)
 
-    def resume(self, source: str) -> Held:
+    def resume(self, source: str, since_s: float) -> Held:
         """Look which frames have a file.
 
         A frame that was dropped has none, so the frames are done again from there on, which writes the same files.
         """
+        self._since_s = since_s
         return Held(self._lacks, self._files.next_seq(source))
 
     def open(self, info: SourceInfo) -> None:  # noqa: ARG002  # every frame tells its source
@@ -98,7 +100,7 @@ class OpenPoseSink:
 
     def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002  # the names tell
         """True for a frame that could be decoded and has no file."""
-        return frame.picture is not None and not self._files.holds(frame)
+        return frame.picture is not None and not self._files.holds(frame, self._since_s)
 
 
 def openpose_json(poses: Poses) -> bytes:

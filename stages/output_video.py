@@ -141,13 +141,13 @@ class VideoSink:
         """The file, once it has pictures, after the parts before it."""
         return (*self._parts_before, self._path) if self._has_pictures else self._parts_before
 
-    def resume(self, source: str) -> Held:  # noqa: ARG002  # a video does not tell its source
+    def resume(self, source: str, since_s: float) -> Held:  # noqa: ARG002  # a video does not tell its source
         """Cut each part after its last picture that is whole with all before it, and go on in a further part.
 
         Raises:
             OutputError: a part cannot be read or cut, or is no video of an earlier run.
         """
-        held = hold_parts(self._settings.path)
+        held = hold_parts(self._settings.path, since_s)
         self._goes_on = True
         self._parts_before, self._held, self._path = held.paths, held.pictures, held.next_path
         return Held(self._lacks)

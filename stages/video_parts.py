@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from posestream.stages.errors import OutputError
+from posestream.stages.held import was_written_since
 from posestream.stages.mp4_fragments import END_BOX, read_fragments
 from posestream.stages.output import output_errors
 
@@ -38,16 +39,17 @@ def further_parts(path: Path) -> list[Path]:
     return parts
 
 
-def hold_parts(path: Path) -> HeldParts:
+def hold_parts(path: Path, since_s: float) -> HeldParts:
     """Cut each part after its last picture that is surely there, with all that come before it, and count the pictures.
 
-    A part of which nothing is left is to be written anew.
+    A part of which nothing is left is to be written anew, and all of them if the first one was written before
+    `since_s`.
 
     Raises:
         OutputError: a part cannot be read or cut, or is none that this writes.
     """
     held: list[tuple[Path, int]] = []
-    if path.exists():
+    if was_written_since(path, since_s):
         held = [(part, _hold(part)) for part in (path, *further_parts(path))]
     while held and not held[-1][1]:
         held.pop()

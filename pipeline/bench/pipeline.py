@@ -19,6 +19,7 @@ from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.settings import OutputTable, Settings
+from posestream.stages.held import Held
 from posestream.stages.output import Ended
 from posestream.stages.output_video import VideoSettings
 from posestream.stages.preprocess import letterbox
@@ -37,6 +38,10 @@ class _Probe:
         self.name = "probe"
         self.paths: tuple[Path, ...] = ()
         self._marks: list[tuple[float, float]] = []
+
+    def resume(self, source: str, since_s: float) -> Held | None:  # noqa: ARG002 - nothing is kept
+        """Give None: nothing is kept."""
+        return None
 
     def open(self, info: SourceInfo) -> None:
         """Nothing is to be opened."""
