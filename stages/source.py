@@ -9,6 +9,7 @@ from posestream.stages.source_name import derive_names, is_camera, is_url, redac
 from posestream.stages.source_pictures import PictureSource, is_pictures
 from posestream.stages.source_protocol import Source, SourceInfo, SourceSettings
 from posestream.stages.source_stream import StreamSource
+from posestream.stages.source_synthetic import SyntheticSource, is_synthetic
 from posestream.stages.source_video import VideoFileSource
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
 _KINDS: tuple[tuple[Callable[[str], bool], Callable[[SourceSettings], Source]], ...] = (
     (is_camera, CameraSource),
     (is_url, StreamSource),
+    (is_synthetic, SyntheticSource),
     (is_pictures, PictureSource),
     (lambda _: True, VideoFileSource),
 )
