@@ -55,8 +55,9 @@ class SyntheticSource:
         self._width, self._height = width, height
         self._rate = rate or _RATE
         self._first = round(settings.start_s * self._rate)
-        limits = [limit for limit in (frames and frames - self._first, settings.max_frames) if limit]
-        self._frame_count = max(0, min(limits)) if limits else None
+        wanted = settings.max_frames
+        left = max(0, frames - self._first) if frames else wanted
+        self._frame_count = left if left is None or wanted is None else min(left, wanted)
         self._clock = clock
         self._stripes = np.empty((0, 0, 3), np.uint8)
 

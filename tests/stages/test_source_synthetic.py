@@ -48,6 +48,7 @@ def test_a_part_of_it_can_be_read():
     for frame, same in zip(part, whole[5:], strict=False):
         np.testing.assert_array_equal(frame.picture.bgr(), same.picture.bgr())
     assert len(frames_of("synthetic:64x64@10x20", start_s=1.5)) == 5
+    assert frames_of("synthetic:64x64@10x20", start_s=2.0) == []
 
 
 @pytest.mark.parametrize("size", ["64x64", "456x256", "1281x7"])
