@@ -128,6 +128,11 @@ class DispatchLoop:
         with self._lock:
             return self._dispatcher.replicas
 
+    def has_met(self, replica: str) -> bool:
+        """True if a replica of this name has ever said hello."""
+        with self._lock:
+            return replica in self._descriptions
+
     def description(self, replica: str) -> str:
         """Give a replica's engine in a few words; empty until that is open."""
         with self._lock:

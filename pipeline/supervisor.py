@@ -212,7 +212,7 @@ class Supervisor:
 
     def _end_if_hung(self, replica: ReplicaHandle, now_s: float) -> None:
         """Kill a replica that the dispatcher has given up and that does not come back."""
-        if not replica.description or replica.name in self._dispatch.replicas:
+        if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
             self._absent_since_s.pop(replica.name, None)
         elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > _COME_BACK_S:
             _log.warning("%s hangs; it is killed", replica.name)
