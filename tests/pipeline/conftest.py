@@ -85,7 +85,7 @@ def pictures(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir()
         for number in range(count):
             path = folder / f"{number}.png"
-            cv2.imwrite(str(path), np.full((48, 64, 3), 16 + 4 * number, np.uint8))
+            cv2.imwrite(str(path), np.full((48, 64, 3), 16 + 4 * (number % 60), np.uint8))
             if number in broken:
                 path.write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
         return folder

@@ -1,0 +1,172 @@
+"""The pipeline from Python."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import posestream.pipeline
+from posestream.models.engines.fake import FakeEngine
+from posestream.models.errors import EngineError
+from posestream.models.spec import NetworkSpec
+from posestream.pipeline import PosesResult, run
+from posestream.stages.errors import OutputError, SettingsError, SourceError
+
+from .conftest import Runs, Workshop
+
+SMALL = {"net_height": 64}
+
+
+def somebody(spec: NetworkSpec) -> FakeEngine:
+    """Make an engine that sees each keypoint once, in a row."""
+
+    def fields(image: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        height, width = image.shape[0] // spec.stride, image.shape[1] // spec.stride
+        heatmaps = np.zeros((spec.heatmaps.count, height, width), np.float32)
+        for part in range(spec.heatmaps.count - 2):
+            heatmaps[part, 4, 1 + part % 8] = 0.9
+        return heatmaps, np.zeros((spec.pafs.count, height, width), np.float32)
+
+    return FakeEngine(spec, fields)
+
+
+def test_results_come_typed_and_in_order(runs: Runs, workshop: Workshop, pictures: Callable[..., Path]) -> None:
+    """Each posed frame comes as a `PosesResult`: numbers, names, and keypoints as read-only float32, NaN if missing."""
+    workshop.make = somebody
+    results = list(run(pictures(5), network=SMALL, group={"single_person": True}))
+    assert [result.seq for result in results] == list(range(5))
+    first = results[0]
+    assert isinstance(first, PosesResult)
+    assert (first.source, first.name, first.pts, first.width, first.height) == ("pictures", "0.png", None, 64, 48)
+    assert (first.model, first.layout) == (workshop.spec.name, workshop.spec.layout_name)
+    (person,) = first.people
+    assert person.id is None
+    assert 0 < person.score <= 1
+    assert (person.keypoints.dtype, person.keypoints.shape) == (np.float32, (18, 3))
+    assert not person.keypoints.flags.writeable
+    assert np.isnan(person.keypoints[17]).all()
+    assert np.isfinite(person.keypoints[:17]).all()
+    x, y, width, height = person.bbox
+    assert x <= person.keypoints[0, 0] <= x + width
+    assert y <= person.keypoints[0, 1] <= y + height
+    runs.check_nothing_is_left()
+
+
+def test_dropped_frames_are_no_results(workshop: Workshop, runs: Runs, pictures: Callable[..., Path]) -> None:
+    """The loop sees frames with poses; a gap in `seq` tells of what was dropped."""
+    results = list(run(pictures(4, broken=[1]), network=SMALL))
+    assert [result.seq for result in results] == [0, 2, 3]
+
+
+def test_leaving_the_loop_stops_and_closes(
+    runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    """After a `break` every output is closed and whole, and no thread is left."""
+    path = tmp_path / "out.jsonl"
+    results = run(pictures(200), network=SMALL, replicas={"window": 4}, output={"jsonl": {"path": str(path)}})
+    for result in results:
+        if result.seq == 2:
+            break
+    results.close()  # type: ignore[attr-defined]
+    runs.check_nothing_is_left()
+    seqs = [json.loads(line)["seq"] for line in path.read_text().splitlines()]
+    assert seqs == list(range(len(seqs)))
+    assert 3 <= len(seqs) < 200
+
+
+def test_an_error_in_the_loop_stops_too(runs: Runs, workshop: Workshop, pictures: Callable[..., Path]) -> None:
+    """The caller's own error comes through, and the run is closed."""
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the loop is what is tested
+        for result in run(pictures(50), network=SMALL):
+            _ = 1 / (result.seq - result.seq)
+    runs.check_nothing_is_left()
+
+
+def test_a_run_that_is_never_looped_over_starts_nothing(
+    runs: Runs, workshop: Workshop, pictures: Callable[..., Path]
+) -> None:
+    """The call checks, the first `next` starts."""
+    run(pictures(3), network=SMALL)
+    assert workshop.engines == []
+    runs.check_nothing_is_left()
+
+
+def test_a_wrong_setting_is_raised_at_the_call(workshop: Workshop, tmp_path: Path) -> None:
+    """What is wrong with the settings is known before the loop begins."""
+    with pytest.raises(SettingsError, match=r"run\(\): unknown key network\.net_hight"):
+        run("a.mp4", network={"net_hight": 64})
+    with pytest.raises(SettingsError, match="no source"):
+        run()
+    config = tmp_path / "job.toml"
+    config.write_text("[network]\nnet_height = 100\n")
+    with pytest.raises(SettingsError, match=r"job\.toml: network\.net_height = 100"):
+        run("a.mp4", config=config)
+
+
+def test_tables_beat_the_file(runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path) -> None:
+    """A settings file may hold the sources, and what is given at the call is laid over it."""
+    config = tmp_path / "job.toml"
+    config.write_text(f'[[source]]\nurl = "{pictures(3)}"\nname = "front"\n[network]\nnet_height = 4096\n')
+    results = list(run(config=config, network=SMALL))
+    assert [(result.source, result.seq) for result in results] == [("front", 0), ("front", 1), ("front", 2)]
+    assert workshop.engines[0].prepared == [(64, 88)]
+
+
+def test_a_sources_error_is_raised_after_everything_that_could_be_read(
+    runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A missing source among others is told when the loop has seen all of theirs."""
+    seen = []
+    with pytest.raises(SourceError, match="missing"):  # noqa: PT012 - the loop is what is tested
+        for result in run(pictures(3), tmp_path / "missing.mp4", network=SMALL):
+            seen += [result.seq]
+    assert seen == [0, 1, 2]
+    runs.check_nothing_is_left()
+
+
+def test_an_engines_error_is_raised(runs: Runs, workshop: Workshop, pictures: Callable[..., Path]) -> None:
+    """An engine that cannot be opened ends the loop with its own error."""
+
+    def fail(_: NetworkSpec) -> FakeEngine:
+        raise EngineError("no such device")
+
+    workshop.make = fail
+    with pytest.raises(EngineError, match="no such device"):
+        list(run(pictures(3), network=SMALL))
+    runs.check_nothing_is_left()
+
+
+def test_an_outputs_error_is_raised_at_the_end(
+    runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    """All results come although a file could not be written; then it is told."""
+    (tmp_path / "file").write_text("")
+    seen = []
+    with pytest.raises(OutputError, match="cannot write"):  # noqa: PT012 - the loop is what is tested
+        for result in run(pictures(3), network=SMALL, output={"jsonl": {"path": str(tmp_path / "file" / "a.jsonl")}}):
+            seen += [result.seq]
+    assert seen == [0, 1, 2]
+
+
+@pytest.mark.parametrize("module", ["posestream.pipeline", "posestream.pipeline.result"])
+def test_importing_the_results_types_loads_no_library(module: str) -> None:
+    """Who only reads results pays for neither OpenCV, OpenVINO, FFmpeg nor ZeroMQ."""
+    heavy = ["cv2", "openvino", "av", "zmq", "pydantic"]
+    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_package_offers_what_it_lists() -> None:
+    """Every name of `__all__` can be had, and nothing else by accident."""
+    for name in posestream.pipeline.__all__:
+        assert getattr(posestream.pipeline, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        posestream.pipeline.nonsense  # noqa: B018 - looking it up is what is tested
