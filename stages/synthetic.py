@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from posestream.models.layout import Layout
 
-__all__ = ["planted_maps", "random_people", "standing_person"]
+__all__ = ["largest_connected", "planted_maps", "random_people", "standing_person"]
 
 #: Where each part is on a standing person who is 1 high, seen from the front (their right is on the left);
 #: x from the middle, y from the top.
@@ -58,7 +58,8 @@ def random_people(
     """Give count×K×2 people in cells (x, y) of maps of height×width `size_map`, each in a pose of their own.
 
     They may overlap and cross, but keypoints of the same part are at least `apart_map` cells apart as long as there
-    is room; who finds none becomes smaller, in the end at any distance. What lies outside the maps is NaN.
+    is room; who finds none becomes smaller, in the end at any distance. What lies outside the maps is NaN, and so is
+    what no chain of limbs joins to most of the person.
     """
     height, width = size_map
     placed = np.zeros((0, len(layout.keypoints), 2), np.float32)
@@ -70,11 +71,23 @@ def random_people(
             corner = rng.uniform((-0.1 * tall, -0.2 * tall), (width + 0.1 * tall, max(height - 0.7 * tall, 1)))
             person = (pose + corner).astype(np.float32)
             person[((person < 0) | (person >= (width, height))).any(axis=1)] = np.nan
+            person[~largest_connected(layout, np.isfinite(person[:, 0]))] = np.nan
             away = np.hypot(*np.moveaxis(placed - person, -1, 0))
             if np.isfinite(person[:, 0]).sum() >= 3 and not (away < apart_map).any():
                 break
         placed = np.concatenate([placed, person[None]])
     return placed
+
+
+def largest_connected(layout: Layout, is_there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which of the K parts that are there belong to the largest group that limbs join."""
+    group = np.where(is_there, np.arange(len(is_there)), -1)
+    for _ in layout.limbs:  # no chain is longer
+        for start, end in layout.limbs:
+            if is_there[start] and is_there[end]:
+                group[[start, end]] = min(group[start], group[end])
+    known = group[group >= 0]
+    return np.asarray(group == np.bincount(known).argmax()) if len(known) else is_there
 
 
 def _posed(standing: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

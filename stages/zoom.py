@@ -59,23 +59,18 @@ def _product(maps: NDArray[np.float32], matrix: NDArray[np.float32], rows: int) 
 
 @lru_cache(maxsize=64)
 def zoom_matrix(size: int) -> NDArray[np.float32]:
-    """Give the (ZOOM·size + 1)×size matrix that interpolates cubically, then smooths, edges continued.
+    """Give the (ZOOM·size + 1)×size matrix that interpolates cubically, then smooths. Its first row is zero.
 
-    Its first row is zero.
+    Beyond the edges the maps count as zero, where most libraries repeat the edge: repeated, a joint in the first cell
+    and a half has its maximum at the very edge. The smoothing leaves what is beyond out.
     """
     zoomed = ZOOM * size
     position = (np.arange(zoomed) + 0.5) / ZOOM - 0.5
-    base = np.floor(position).astype(np.intp)
-    cubic = np.zeros((zoomed, size))
-    for tap in (-1, 0, 1, 2):
-        away = np.abs(position - (base + tap))
-        near = ((CUBIC_A + 2) * away - (CUBIC_A + 3)) * away * away + 1
-        far = (((away - 5) * away + 8) * away - 4) * CUBIC_A
-        np.add.at(cubic, (np.arange(zoomed), np.clip(base + tap, 0, size - 1)), np.where(away <= 1, near, far))
-    reach = int(np.ceil(3 * SMOOTHING_ZOOMED))
-    steps = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (steps / SMOOTHING_ZOOMED) ** 2)
-    smooth = np.zeros((zoomed, zoomed))
-    for step, weight in zip(steps, weights / weights.sum(), strict=True):
-        np.add.at(smooth, (np.arange(zoomed), np.clip(np.arange(zoomed) + step, 0, zoomed - 1)), weight)
+    away = np.abs(position[:, None] - np.arange(size))
+    near = ((CUBIC_A + 2) * away - (CUBIC_A + 3)) * away * away + 1
+    far = (((away - 5) * away + 8) * away - 4) * CUBIC_A
+    cubic = np.where(away <= 1, near, np.where(away < 2, far, 0))
+    steps = np.arange(zoomed)[:, None] - np.arange(zoomed)
+    smooth = np.exp(-0.5 * (steps / SMOOTHING_ZOOMED) ** 2) * (np.abs(steps) <= 4 * SMOOTHING_ZOOMED)
+    smooth /= smooth.sum(axis=1, keepdims=True)
     return frozen(np.concatenate([np.zeros((1, size)), smooth @ cubic]).astype(np.float32))
