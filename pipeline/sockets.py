@@ -22,6 +22,9 @@ ZmqSocket = zmq.Socket[bytes]
 HIGH_WATER_MARK = 1000
 #: Longest wait for room in a socket, in milliseconds.
 SEND_TIMEOUT_MS = 10_000
+#: The same for a PUSH. Its one reader is a thread of this process, with room for all that can be in flight, so that no
+#: room means that the reader has ended on an error.
+PUSH_TIMEOUT_MS = 500
 #: Largest part that is taken from another process: a network input of 4096×4096 has 50 MB.
 MAX_MESSAGE_BYTES = 64 << 20
 #: How long a closed socket still delivers what it holds, in milliseconds.
@@ -69,7 +72,7 @@ class Sockets:
         # Without lingering, closing a sender drops what the other side has not read yet, on inproc too.
         socket.linger = LINGER_MS
         socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
-        socket.sndtimeo = SEND_TIMEOUT_MS
+        socket.sndtimeo = PUSH_TIMEOUT_MS if kind == zmq.PUSH else SEND_TIMEOUT_MS
         if identity:
             socket.setsockopt(zmq.IDENTITY, identity.encode())
         if kind == zmq.ROUTER:
@@ -139,4 +142,4 @@ def _send(socket: ZmqSocket, parts: list[Part]) -> None:
     try:
         socket.send_multipart(parts, copy=False)
     except zmq.Again as error:
-        raise PipelineError(f"no room in a socket for {SEND_TIMEOUT_MS / 1000:g} s") from error
+        raise PipelineError(f"no room in a socket for {socket.sndtimeo / 1000:g} s") from error

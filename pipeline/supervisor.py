@@ -162,7 +162,8 @@ class Supervisor:
         ended += [_ends(replica, deadline_s) for replica in self.replicas]
         summary = self._summary()
         self._dispatch.stop()
-        ended.append(self._dispatch_part.join(max(0.0, deadline_s - time.monotonic())))
+        # It ends at once, however long the others took.
+        ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
         if all(ended):
             self._context.term()
         else:

@@ -440,7 +440,7 @@ class DispatcherHistory(RuleBasedStateMachine):
             assert lane.finishes == 1
 
 
-DispatcherHistory.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+DispatcherHistory.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 
 class TestDispatcherHistory(DispatcherHistory.TestCase):  # type: ignore[name-defined,misc]

@@ -24,6 +24,7 @@ from posestream.stages.errors import OutputError, SourceError
 from posestream.stages.held import Held
 from posestream.stages.output import Ended
 from posestream.stages.picture import ArrayPicture
+from posestream.stages.render import Renderer
 from posestream.stages.source import SourceInfo
 
 from .conftest import DEADLINE_S, Runs, Workshop
@@ -376,7 +377,7 @@ def test_a_replica_that_dies_is_followed_by_another(
     assert summary.redelivered >= 1
 
 
-@pytest.mark.parametrize("where", ["preprocess", "output"])
+@pytest.mark.parametrize("where", ["preprocess", "output", "render"])
 def test_an_error_in_a_lanes_thread_ends_the_run(
     runs: Runs, pictures: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -385,10 +386,12 @@ def test_an_error_in_a_lanes_thread_ends_the_run(
     def bug(*_: Any) -> None:
         raise ZeroDivisionError
 
+    output = {"jsonl": {"path": str(tmp_path / "out.jsonl")}, "images": {"folder": str(tmp_path / "out")}}
     if where == "preprocess":
         monkeypatch.setattr(lane_in_module, "task_of", bug)
-    sinks = [] if where == "preprocess" else [lambda _: Probe(bug)]
-    raw = {"source": [source(pictures(20))], "output": {"jsonl": {"path": str(tmp_path / "out.jsonl")}}}
-    summary = runs.run(raw, sinks)
+    if where == "render":
+        monkeypatch.setattr(Renderer, "draw", bug)
+    sinks = [lambda _: Probe(bug)] if where == "output" else []
+    summary = runs.run({"source": [source(pictures(20))], "output": output}, sinks)
     assert summary.exit_code is ExitCode.BUG
     assert isinstance(summary.error, ZeroDivisionError)

@@ -104,7 +104,7 @@ def test_an_enum_and_an_integer_for_a_float_come_back_as_their_fields_say() -> N
     assert isinstance(back.captured_s, float)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(data: bytes) -> None:
     """Bytes that are not a message raise DecodeError and nothing else."""
@@ -112,7 +112,7 @@ def test_random_bytes_are_refused(data: bytes) -> None:
     assert message is None or type(message) in KINDS
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from(KINDS).flatmap(st.from_type), st.data())
 def test_cut_and_changed_messages_are_refused_or_valid(message: Message, data: st.DataObject) -> None:
     """A message cut short is refused; one with a changed byte is refused or is a valid record."""
@@ -124,7 +124,7 @@ def test_cut_and_changed_messages_are_refused_or_valid(message: Message, data: s
     assert read(header + b"\xc0") is None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(kind=st.sampled_from([kind.__name__ for kind in KINDS]), values=st.lists(msgpack_values, max_size=9))
 def test_wrong_fields_are_refused(kind: str, values: list[object]) -> None:
     """Known kinds with any other fields give a record whose every field has its type, or DecodeError."""
@@ -133,14 +133,14 @@ def test_wrong_fields_are_refused(kind: str, values: list[object]) -> None:
         check_types(message)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(value=msgpack_values)
 def test_headers_that_are_no_message_are_refused(value: object) -> None:
     """Anything that msgpack can carry and that is not [kind, fields …] is refused."""
     assert read(msgpack.packb(value)) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(message=st.sampled_from(KINDS).flatmap(st.from_type), value=msgpack_values, data=st.data())
 def test_one_wrong_field_is_refused(message: Message, value: object, data: st.DataObject) -> None:
     """A message with one field replaced by anything is valid in its types or refused."""
@@ -219,7 +219,7 @@ def test_an_envelope_without_parts_is_refused() -> None:
         decode([])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     sizes=st.tuples(*[st.sampled_from([-1, 0, 1, 2, 8, 2**31, 2**61]) | st.integers(-9, 9)] * 2),
     payload=st.binary(max_size=60),
