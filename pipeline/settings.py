@@ -162,10 +162,10 @@ def merged(base: Raw, over: Raw) -> Raw:
 
 def _merged_list(base: list[Any], over: Raw, name: str) -> list[Any]:
     for number, value in over.items():
-        if not isinstance(value, dict):
-            raise SettingsError(f"{name}.{number} is a table: give {name}.{number}.KEY")
         if not number.isdecimal() or int(number) >= len(base):
             raise SettingsError(f"{name}.{number}: there are {len(base)} of {name}, counted from 0")
+        if isinstance(base[int(number)], dict) and not isinstance(value, dict):
+            raise SettingsError(f"{name}.{number} is a table: give {name}.{number}.KEY")
         # As a table of its own, so that what is no table (`replicas.devices.0`) is laid over like any other value.
         base[int(number)] = merged({name: base[int(number)]}, {name: value})[name]
     return base

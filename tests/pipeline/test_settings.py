@@ -229,6 +229,12 @@ def test_a_plain_value_in_a_list_is_replaced_by_its_number() -> None:
     }
 
 
+def test_a_table_in_a_list_is_not_replaced_by_a_value() -> None:
+    """`source.0=x` says how to write what was probably meant."""
+    with pytest.raises(SettingsError, match=r"source\.0 is a table: give source\.0\.KEY"):
+        merged({"source": [{"url": "a"}]}, parse_assignment("source.0=b.mp4"))
+
+
 @pytest.mark.parametrize("number", ["2", "-1", "first", "²"])
 def test_a_number_that_a_list_does_not_have_is_told(number: str) -> None:
     """The line says how many there are."""
