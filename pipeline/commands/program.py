@@ -41,7 +41,9 @@ def run_words(words: list[str]) -> int:
     _mend_standard_streams()
     tell = _tell_json if _asks_for_json(words) else _tell
     try:
-        code = cli.main(words, prog_name="posestream", standalone_mode=False)
+        # Not cli.main, which says a word of its own about a Ctrl-C and a reader that has gone.
+        with cli.make_context("posestream", list(words)) as context:
+            code = cli.invoke(context)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
