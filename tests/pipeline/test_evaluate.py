@@ -1,0 +1,171 @@
+"""Accuracy: labels, results and the stages that are measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from posestream.models.engines.fake import FakeEngine
+from posestream.models.layout import LAYOUTS
+from posestream.models.registry import find_network, load_registry
+from posestream.pipeline.bench.group import found_exactly, group_command, planted_crowd
+from posestream.pipeline.evaluate import COCO_KEYPOINTS, Labels, Timed, coco_results, evaluate, pose_pictures
+from posestream.stages.errors import SettingsError, SourceError
+from posestream.stages.group import Group, GroupSettings
+from posestream.stages.items import FieldMaps, FrameKey, Person, Poses, Transform, frozen
+from posestream.stages.synthetic import planted_maps, standing_person
+
+LAYOUT = LAYOUTS["openpose-18"]
+SPEC = find_network("mobilenet-thin", load_registry())
+SIZE_MAP = (32, 40)
+
+
+@pytest.fixture
+def people() -> np.ndarray:
+    """Two people in cells, well inside the picture."""
+    standing = standing_person(LAYOUT)
+    return np.stack([standing * 24 + (10, 4), standing * 18 + (28, 8)]).astype(np.float32)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path, people: np.ndarray) -> Path:
+    """A folder with one picture of 320×256, in which these people are labelled, and one without labels."""
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((256, 320, 3), np.uint8))
+    annotations = []
+    for number, person in enumerate(people, 1):
+        xy = person[[LAYOUT.keypoints.index(name) for name in COCO_KEYPOINTS]] * 8 - 0.5
+        is_there = np.isfinite(xy[:, :1])
+        low, high = np.nanmin(xy, axis=0), np.nanmax(xy, axis=0)
+        annotations.append(
+            {
+                "id": number,
+                "image_id": 7,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": [*low.tolist(), *(high - low).tolist()],
+                "area": float(np.prod(high - low)) * 0.5,
+                "keypoints": np.where(is_there, np.hstack([xy, np.full((17, 1), 2)]), 0).ravel().tolist(),
+                "num_keypoints": int(is_there.sum()),
+            }
+        )
+    images = [{"id": 7, "file_name": "one.png"}, {"id": 8, "file_name": "nobody.png"}]
+    truth = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth), "utf-8")
+    return tmp_path
+
+
+def posed(labelled: Path, labels: Labels, people: np.ndarray) -> list[Timed]:
+    """Give the people that the stages find when the network's output is perfect."""
+    engine = FakeEngine(SPEC, lambda image: planted_maps(LAYOUT, people, (image.shape[0] // 8, image.shape[1] // 8)))
+    return list(pose_pictures(labels.pictures(labelled), SPEC, engine, 256, GroupSettings()))
+
+
+def test_perfect_fields_give_perfect_precision(labelled: Path, people: np.ndarray) -> None:
+    """Where the network's output is perfect, so are AP and AR, over the pictures with labels only."""
+    pytest.importorskip("pycocotools")
+    labels = Labels(labelled / "truth.json")
+
+    figures = evaluate(labels, posed(labelled, labels, people), LAYOUT)
+
+    assert (figures["AP"], figures["AR"], figures["images"], figures["people"]) == (1.0, 1.0, 1, 2)
+    assert figures["network_ms"] == 10.0
+
+
+def test_people_are_those_of_the_stages(labelled: Path, people: np.ndarray) -> None:
+    """What is measured is bit for bit what `Group` gives for the same maps."""
+    pytest.importorskip("pycocotools")
+    (measured,) = posed(labelled, Labels(labelled / "truth.json"), people)
+    maps = FieldMaps(FrameKey("x", 0), *planted_maps(LAYOUT, people, SIZE_MAP), 8, Transform(1.0, 1.0, 320, 256))
+
+    expected = Group(LAYOUT)(maps).people
+
+    assert len(measured.poses.people) == len(expected) == 2
+    for mine, theirs in zip(measured.poses.people, expected, strict=True):
+        np.testing.assert_array_equal(mine.keypoints, theirs.keypoints)
+        assert mine.score == theirs.score
+
+
+def test_nobody_found_is_zero(labelled: Path, tmp_path: Path) -> None:
+    """A network that finds nobody has an AP of 0, and its results are an empty list."""
+    pytest.importorskip("pycocotools")
+    labels = Labels(labelled / "truth.json")
+    nobody = [Timed(7, Poses(FrameKey("x", 0), ()), 0.01, 0.001)]
+
+    figures = evaluate(labels, nobody, LAYOUT, tmp_path / "results.json")
+
+    assert figures["AP"] == 0.0
+    assert json.loads((tmp_path / "results.json").read_text("utf-8")) == []
+
+
+def test_results_are_in_cocos_order_and_count_from_pixel_centres() -> None:
+    """COCO's 17 keypoints are taken by name, half a pixel less, and zeros where a layout lacks one."""
+    keypoints = np.full((15, 3), np.nan, np.float32)
+    keypoints[LAYOUTS["openpose-15"].keypoints.index("left_ankle")] = (10.0, 20.0, 0.9)
+    poses = Poses(FrameKey("x", 0), (Person(frozen(keypoints), 0.25),))
+
+    (entry,) = coco_results(3, poses, LAYOUTS["openpose-15"])
+
+    assert (entry["image_id"], entry["category_id"], entry["score"]) == (3, 1, 0.25)
+    place = 3 * COCO_KEYPOINTS.index("left_ankle")
+    assert entry["keypoints"][place : place + 3] == [9.5, 19.5, 1.0]
+    assert sum(value != 0 for value in entry["keypoints"]) == 3
+
+
+def test_a_missing_picture_is_named(labelled: Path) -> None:
+    """A labelled picture that is not there is one line that names it."""
+    pytest.importorskip("pycocotools")
+    (labelled / "one.png").unlink()
+
+    with pytest.raises(SourceError, match=r"1 of 1 labelled pictures are missing, such as .*one\.png"):
+        Labels(labelled / "truth.json").pictures(labelled)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": [], "annotations": [], "categories": []}'])
+def test_what_is_not_an_annotation_file_is_refused(tmp_path: Path, text: str) -> None:
+    """Files that hold no labelled keypoints are an error that names them."""
+    pytest.importorskip("pycocotools")
+    (tmp_path / "other.json").write_text(text, "utf-8")
+
+    with pytest.raises(SourceError, match=r"other\.json"):
+        Labels(tmp_path / "other.json")
+
+
+def test_a_missing_tool_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without pycocotools the error says what to install."""
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+
+    with pytest.raises(SettingsError, match=r"posestream\[eval\]"):
+        Labels(tmp_path / "truth.json")
+
+
+def test_bench_group_reports_each_crowd() -> None:
+    """`bench group` ends with JSON that has a run for each number of people, and all planted people are found."""
+    done = CliRunner().invoke(group_command, ["--people", "0,1,3", "--rounds", "1"], catch_exceptions=False)
+
+    runs = json.loads(done.stdout.splitlines()[-1])["runs"]
+    assert [run["people"] for run in runs] == [0, 1, 3]
+    assert all({"ms", "p99_ms", "planted", "found_exactly"} <= run.keys() for run in runs)
+    assert runs[1]["found_exactly"] == runs[1]["planted"]
+
+
+@pytest.mark.parametrize("text", ["ten", "1,,2", "-1"])
+def test_bench_group_refuses_counts_without_sense(text: str) -> None:
+    """A list of people that is none is a usage error."""
+    assert CliRunner().invoke(group_command, ["--people", text, "--rounds", "1"]).exit_code == 2
+
+
+def test_found_exactly_counts_whole_people_only() -> None:
+    """A planted person with one joint away, missing or too many is not counted."""
+    crowd = planted_crowd(LAYOUT, 3, SIZE_MAP, 1)
+    poses = Group(LAYOUT)(crowd.maps)
+    moved = crowd.people_map.copy()
+    moved[0, np.flatnonzero(np.isfinite(moved[0, :, 0]))[0]] += 1
+
+    assert found_exactly(poses, crowd.people_map) == 3
+    assert found_exactly(poses, moved) == 2
