@@ -5,8 +5,13 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 from . import media as media_module
+
+# A time limit would fail on machines that do something else beside.
+settings.register_profile("posestream", deadline=None)
+settings.load_profile("posestream")
 
 
 @pytest.fixture
