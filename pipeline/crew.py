@@ -44,6 +44,7 @@ def start_job(job: Job, extra_sinks: Sequence[SinkMaker] = (), log: LogOptions |
 
     Raises:
         SettingsError: an address to listen on is taken, or outputs of this process were asked for in processes.
+        OutputError: an output cannot be gone on with.
     """
     context: ZmqContext = zmq.Context()
     changed = threading.Event()
@@ -57,9 +58,15 @@ def start_job(job: Job, extra_sinks: Sequence[SinkMaker] = (), log: LogOptions |
         Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())
         for number, device in enumerate(job.devices, 1)
     ]
-    lanes: list[Slot[LaneHandle]] = [
-        Slot(source.name, functools.partial(crew.lane, number), Restarts()) for number, source in enumerate(job.sources)
-    ]
+    try:
+        lanes: list[Slot[LaneHandle]] = [
+            Slot(source.name, functools.partial(crew.lane, number), Restarts())
+            for number, source in enumerate(job.sources)
+        ]
+    except BaseException:
+        context.term()
+        crew.clean_up()
+        raise
     supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, crew.clean_up)
     try:
         supervisor.start()
