@@ -146,7 +146,9 @@ def _listed(url: str) -> tuple[Path, list[Path]]:
     except OSError as error:
         raise SourceError(f"{url} cannot be read: {error.strerror or error}") from error
     if not pictures:
-        raise SourceError(f"{url} holds no pictures ({', '.join(sorted(_SUFFIXES))})")
+        # "holiday [1].mp4" is a pattern as well, for whoever mistyped it.
+        absent = "" if path.is_dir() else ", and there is no file of that name"
+        raise SourceError(f"{url} holds no pictures ({', '.join(sorted(_SUFFIXES))}){absent}")
     return folder, pictures
 
 
