@@ -20,6 +20,9 @@ __all__ = ["console_options", "network_options", "run_command", "settings_of"]
 _DEFAULT_VIDEO = "out/{source}.mp4"
 _DEFAULT_JSONL = "out/{source}.jsonl"
 
+#: Files with these endings are never meant to be replaced by lines, whatever --overwrite says.
+_NO_LINES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".ts", ".jpg", ".jpeg", ".png"})
+
 _DEBUG_HELP = "Log everything, and show tracebacks."
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -148,10 +151,12 @@ def _tables_of(options: dict[str, Any]) -> Raw:
 
 def _hint_at_swallowed_source(raw: Raw, options: dict[str, Any]) -> None:
     """Say what happened in `run --save-video clip.mp4`, where the option took the source for its file."""
-    if raw["source"]:
-        return
     for option in ("save_video", "save_jsonl"):
         path = options.get(option)
-        if path and Path(path).exists():
-            flag = "--" + option.replace("_", "-")
+        if not path or not Path(path).exists():
+            continue
+        flag = "--" + option.replace("_", "-")
+        if not raw["source"]:
             raise SettingsError(f"no source: {flag} took {path} as its file; write the source before the options")
+        if option == "save_jsonl" and Path(path).suffix.lower() in _NO_LINES:
+            raise SettingsError(f"{flag} took {path} as its file; write the sources before the options")
