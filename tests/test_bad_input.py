@@ -111,7 +111,8 @@ def bad_source(name: str, media: ModuleType) -> str:
     [
         ("absent.mp4", ("absent.mp4", "does not exist")),
         ("absent.png", ("absent.png", "does not exist")),
-        ("no-folder/*.png", ("no-folder/*.png", "no pictures")),
+        ("no-folder/*.png", ("no-folder/*.png", "holds no pictures")),
+        ("holiday [1].mp4", ("holiday [1].mp4", "no file of that name")),
         ("empty.mp4", ("empty.mp4", "is empty")),
         ("text.mp4", ("text.mp4", "not a video")),
         ("random.mp4", ("random.mp4", "not a video")),

@@ -281,6 +281,18 @@ def test_an_option_that_swallowed_the_source(cli: CommandLine, network: FakeNetw
     assert clip.read_bytes() == before
 
 
+def test_an_option_that_swallowed_one_source_of_two(
+    cli: CommandLine, network: FakeNetwork, clip: Path, media: ModuleType
+) -> None:
+    """`run --save-jsonl clip.mp4 other.mp4` never replaces a video by lines."""
+    before = clip.read_bytes()
+    other = media.write_video(Path("other.mp4"), media.numbered(2))
+    done = cli("run", "--save-jsonl", clip, other, "--overwrite")
+    assert (done.code, len(done.lines), network.choices) == (2, 1, 0)
+    assert "--save-jsonl took" in done.err
+    assert clip.read_bytes() == before
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
 def test_each_settings_file(
     cli: CommandLine, network: FakeNetwork, folder: Path, media: ModuleType, config: Path

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+from . import media
 from .e2e import DEADLINE_S, CommandLine, frame_times, messages, program, real_network
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and pipes as Linux has them")
@@ -29,12 +30,11 @@ def environment() -> dict[str, str]:
     return real_network()
 
 
-@pytest.fixture
-def clip(tmp_path: Path, media: ModuleType) -> Path:
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a long video at 10 fps."""
-    return media.write_video(
-        tmp_path / "clip.mp4", media.numbered(50) * (_FRAMES // 50), options={"preset": "ultrafast"}
-    )
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    return media.write_video(path, media.numbered(50) * (_FRAMES // 50), options={"preset": "ultrafast"})
 
 
 @contextmanager
