@@ -18,6 +18,10 @@ __all__ = ["Group", "GroupSettings"]
 
 #: The extent (diagonal of the box) of a person whose score is halved for being small, in cells.
 SEEN_HALF_MAP = 8.0
+#: Upper bound of the bounds: time and memory grow with the square of the candidates per part.
+MOST = 1000
+#: OpenCV's pictures may be sampled if their sides are below this; the fields are sampled as one tall picture.
+OPENCV_SIDE = 32767
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +50,8 @@ class GroupSettings:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"group.{name} = {getattr(self, name)} is outside 0…1")
         for name in ("least_parts", "most_people", "most_peaks_per_part"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"group.{name} = {getattr(self, name)} is not at least 1")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise SettingsError(f"group.{name} = {getattr(self, name)} is outside 1…{MOST}")
 
 
 class Group:
@@ -67,7 +71,7 @@ class Group:
         """Group one frame's keypoints into people.
 
         Raises:
-            ValueError: the maps' channels are not the layout's.
+            ValueError: the maps' channels are not the layout's, or there are more cells than OpenCV can sample.
         """
         self._check(maps)
         heatmaps = _finite(maps.heatmaps_chw[: len(self._layout.keypoints)])
@@ -103,6 +107,9 @@ class Group:
         if have[0] < least[0] or have[1] < least[1] or maps.heatmaps_chw.shape[1:] != maps.pafs_chw.shape[1:]:
             shapes = f"{maps.heatmaps_chw.shape} and {maps.pafs_chw.shape}"
             raise ValueError(f"field maps of {shapes} are not those of layout {self._layout.name}")
+        _, height, width = maps.pafs_chw.shape
+        if max(len(maps.pafs_chw) * height, width) >= OPENCV_SIDE:
+            raise ValueError(f"field maps of {height}×{width} cells are too large: take a smaller net_height")
 
 
 class _People:

@@ -267,6 +267,14 @@ def test_maps_of_another_layout_are_refused() -> None:
         Group(LAYOUT)(maps)
 
 
+def test_maps_beyond_opencvs_sizes_are_refused() -> None:
+    """Maps too large to be sampled are an error that says what to do, not one of OpenCV's."""
+    maps = field_maps(np.zeros((19, 900, 1), np.float32), np.zeros((38, 900, 1), np.float32))
+
+    with pytest.raises(ValueError, match="smaller net_height"):
+        Group(LAYOUT)(maps)
+
+
 @pytest.mark.parametrize("setting", [{"peak_threshold": 1.5}, {"limb_agreement": -0.1}, {"most_people": 0}])
 def test_settings_without_sense_are_refused(setting: dict[str, float]) -> None:
     """A setting outside its range is an error that names it."""
