@@ -142,4 +142,4 @@ def _send(socket: ZmqSocket, parts: list[Part]) -> None:
     try:
         socket.send_multipart(parts, copy=False)
     except zmq.Again as error:
-        raise PipelineError(f"no room in a socket for {socket.sndtimeo / 1000:g} s") from error
+        raise PipelineError("no room in a socket for too long: its reader has stopped") from error

@@ -239,6 +239,8 @@ class Supervisor:
         )
 
     def _summary(self) -> Summary:
+        # A lane that stopped on an error may have ended altogether since the last look.
+        self._error = self._error or self._crash
         sources = tuple(
             SourceReport(
                 slot.part.name,
