@@ -37,8 +37,9 @@ def main() -> None:
         messages = [message for message in map(json.loads, lines) if message["type"] == "poses"]
     width, height = messages[0]["width"], messages[0]["height"]
     chosen = messages[::step]
+    size = f'viewBox="0 0 {width} {height}" width="720" height="{720 * height // width}"'
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="720" height="{720 * height // width}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
         f"<title>{len(chosen)} frames of {messages[0]['source']}</title>",
         f'<rect width="{width}" height="{height}" fill="#f6f6f2"/>',
         '<g stroke-width="9" stroke-linecap="round">',

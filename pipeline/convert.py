@@ -15,6 +15,8 @@ from posestream.stages.items import FieldMaps, FrameKey, NetInput, Person, Poses
 
 __all__ = ["fields_of", "image_of", "maps_of", "people_payloads", "posed_of", "poses_of", "task_of"]
 
+#: Sides of a network input are multiples of this in every network, and no longer than that, in pixels.
+_MULTIPLE, _LONGEST = 8, 1 << 15
 #: x, y and score.
 _VALUES_PER_KEYPOINT = 3
 
@@ -37,7 +39,14 @@ def task_of(net_input: NetInput, captured_s: float) -> Task:
 
 
 def image_of(task: Task, payload: zmq.Frame) -> NDArray[np.uint8]:
-    """View a task's picture, uint8 height×width×3."""
+    """View a task's picture, uint8 height×width×3.
+
+    Raises:
+        DecodeError: its size is none that a network takes, or the payload has another one.
+    """
+    sides = (task.height, task.width)
+    if min(sides) < _MULTIPLE or max(sides) > _LONGEST or any(side % _MULTIPLE for side in sides):
+        raise DecodeError(f"a network input of {task.width}×{task.height}")
     image: NDArray[np.uint8] = array(payload, np.uint8, (task.height, task.width, 3))
     return image
 

@@ -14,7 +14,16 @@ from typing import Any
 import zmq
 
 from posestream.pipeline.counters import FrameCounts
-from posestream.pipeline.dispatcher import Action, Assign, Dispatcher, DispatcherSettings, End, Finish, RecallFrame
+from posestream.pipeline.dispatcher import (
+    Action,
+    Assign,
+    Dispatcher,
+    DispatcherSettings,
+    End,
+    Finish,
+    RecallFrame,
+    ReplicaView,
+)
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, receive_from, send_to
 from posestream.pipeline.wire import (
@@ -121,6 +130,17 @@ class DispatchLoop:
         """Forget the reports of a lane's process that died."""
         with self._lock:
             self._reports.pop(source, None)
+
+    def waiting(self, source: str) -> int:
+        """Count the frames of a source that wait for a replica."""
+        with self._lock:
+            return self._dispatcher.waiting(source)
+
+    @property
+    def views(self) -> list[ReplicaView]:
+        """How each replica is."""
+        with self._lock:
+            return self._dispatcher.views
 
     @property
     def replicas(self) -> tuple[str, ...]:

@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, StrEnum, auto
 
 from posestream.pipeline.counters import FrameCounts
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
-__all__ = ["Action", "Assign", "Dispatcher", "DispatcherSettings", "End", "Finish", "RecallFrame"]
+__all__ = [
+    "Action",
+    "Assign",
+    "Dispatcher",
+    "DispatcherSettings",
+    "End",
+    "Finish",
+    "RecallFrame",
+    "ReplicaState",
+    "ReplicaView",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,24 @@ class _Source:
         self.has_ended = self.is_finished = False
 
 
+class ReplicaState(StrEnum):
+    """How a replica is; one that was lost is not there any more."""
+
+    LOADING = "loading"
+    READY = "ready"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """A replica as the dispatcher sees it."""
+
+    name: str
+    state: ReplicaState
+    credits: int
+    held: int
+
+
 @dataclass(slots=True)
 class _Replica:
     """A replica, the credits it gave and what it holds."""
@@ -118,6 +146,13 @@ class _Replica:
     is_loading: bool = True
     #: The frames themselves, since a lane that goes on after another one may send the same keys anew.
     held: dict[FrameKey, _Frame] = field(default_factory=dict)
+
+    @property
+    def state(self) -> ReplicaState:
+        """How it is."""
+        if self.is_loading:
+            return ReplicaState.LOADING
+        return ReplicaState.BUSY if self.held else ReplicaState.READY
 
     @property
     def free(self) -> int:
@@ -156,6 +191,21 @@ class Dispatcher:
     def next_seq(self, name: str) -> int:
         """Give the number of the next frame of a source."""
         return self._sources[name].next_seq if name in self._sources else 0
+
+    def waiting(self, name: str) -> int:
+        """Count the frames of a source that wait for a replica."""
+        source = self._sources.get(name)
+        if source is None:
+            return 0
+        return sum(1 for frame in source.frames.values() if frame.phase is not _Phase.HELD)
+
+    @property
+    def views(self) -> list[ReplicaView]:
+        """How each replica is."""
+        return [
+            ReplicaView(name, replica.state, replica.credits, len(replica.held))
+            for name, replica in self._replicas.items()
+        ]
 
     @property
     def credits(self) -> int:

@@ -84,7 +84,7 @@ def refuse_exposed(table: PipelineTable) -> None:
     Raises:
         SettingsError: an address is not of this host alone.
     """
-    for address in table.listen:
+    for address in (*table.listen, *table.status):
         host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
         is_own = not address.startswith("tcp://") or host in _LOOPBACK
         if not is_own and not table.insecure:

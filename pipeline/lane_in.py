@@ -67,7 +67,8 @@ class DecodeLoop:
 
     def _read(self, frames: Iterator[Frame], out: ZmqSocket) -> None:
         while self._has_room():
-            frame = next(frames, None)
+            with self._lane.progress.timed("decode"):
+                frame = next(frames, None)
             if frame is None:
                 return
             self._lane.store.put(frame)
@@ -140,7 +141,8 @@ class PreprocessLoop:
             self._drop(tasks, Drop(frame.key, Stage.DECODE, Reason.UNDECODABLE))
             return
         try:
-            net_input = self._preprocess(frame)
+            with self._lane.progress.timed("preprocess"):
+                net_input = self._preprocess(frame)
         except (ValueError, OSError) as error:
             # FFmpeg refuses a few exotic pixel formats only now; the next frame may be another matter.
             _log.warning("frame %d of %s cannot be scaled: %s", frame.key.seq, frame.key.source, error)

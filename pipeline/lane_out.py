@@ -120,7 +120,8 @@ class OutputLoop:
         ended = self._ended(store.frame(message.seq), envelope)
         self._lane.progress.note(ended.frame, message, time.monotonic())
         self._sinks.open(self._lane.info)
-        self._sinks.write(lambda sink: sink.write(ended))
+        with self._lane.progress.timed("output"):
+            self._sinks.write(lambda sink: sink.write(ended))
         if self._render_address:
             store.end(ended)
             send(render, FrameReady(message.seq))
@@ -171,9 +172,10 @@ class RenderLoop:
             self._render(self._lane.store.ended(message.seq))
 
     def _render(self, ended: Ended) -> None:
-        picture = self._draw(ended)
-        self._sinks.open(self._lane.info)
-        self._sinks.write(lambda sink: sink.write(ended, picture))
+        with self._lane.progress.timed("render"):
+            picture = self._draw(ended)
+            self._sinks.open(self._lane.info)
+            self._sinks.write(lambda sink: sink.write(ended, picture))
         self._lane.store.release(ended.frame.key.seq)
 
     def _draw(self, ended: Ended) -> NDArray[np.uint8] | None:

@@ -18,7 +18,7 @@ from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
 from posestream.pipeline.lane import Lane, LanePlan
 from posestream.pipeline.lane_factory import make_lane
 from posestream.pipeline.lane_state import LaneProgress
-from posestream.pipeline.latency import LATENCY_BUCKETS, LatencyHistogram
+from posestream.pipeline.latency import LATENCY_BUCKETS, STAGES, LatencyHistogram
 from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.parent import Parent
 from posestream.pipeline.process import ChildProcess, LogOptions
@@ -99,10 +99,10 @@ class LaneProcess:
         histograms = [
             LatencyHistogram(array(payload, np.int64, (LATENCY_BUCKETS,)).copy()) for payload in report.payloads
         ]
-        latency, infer, group = histograms or [LatencyHistogram() for _ in range(3)]
-        return LaneProgress(
-            told.ended, told.posed, told.people, told.first_result_s, told.last_result_s, latency, infer, group
-        )
+        if len(histograms) != len(STAGES):
+            histograms = [LatencyHistogram() for _ in STAGES]
+        latency = dict(zip(STAGES, histograms, strict=True))
+        return LaneProgress(told.ended, told.posed, told.people, told.first_result_s, told.last_result_s, latency)
 
     @property
     def is_alive(self) -> bool:
@@ -270,4 +270,4 @@ def _report(lane: Lane, reports: ZmqSocket, *, is_final: bool) -> None:
         str(error) if error else "",
         tuple(str(error) for error in lane.output_errors),
     )
-    send(reports, message, [seen.latency.counts, seen.infer.counts, seen.group.counts])
+    send(reports, message, [seen.latency[stage].counts for stage in STAGES])

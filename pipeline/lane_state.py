@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from posestream.pipeline.latency import LatencyHistogram
+from posestream.pipeline.latency import STAGES, LatencyHistogram
 from posestream.pipeline.store import FrameStore
 from posestream.pipeline.wire import Dropped, Posed
 from posestream.stages.items import Frame
@@ -24,16 +27,15 @@ _RATE_FRAMES = 30
 
 @dataclass(slots=True)
 class LaneProgress:
-    """What a lane's outputs have seen; written by one thread, read by others."""
+    """What a lane has seen; each field and histogram is written by one thread, and read by others."""
 
     ended: int = 0
     posed: int = 0
     people: int = 0
     first_result_s: float | None = None
     last_result_s: float | None = None
-    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    infer: LatencyHistogram = field(default_factory=LatencyHistogram)
-    group: LatencyHistogram = field(default_factory=LatencyHistogram)
+    #: Durations by stage.
+    latency: dict[str, LatencyHistogram] = field(default_factory=lambda: {name: LatencyHistogram() for name in STAGES})
 
     def note(self, frame: Frame, message: Posed | Dropped, now_s: float) -> None:
         """Count an ended frame."""
@@ -43,9 +45,16 @@ class LaneProgress:
         if isinstance(message, Posed):
             self.posed += 1
             self.people += message.people
-            self.latency.add(now_s - frame.captured_mono_s)
-            self.infer.add(message.infer_s)
-            self.group.add(message.group_s)
+            self.latency["total"].add(now_s - frame.captured_mono_s)
+            self.latency["infer"].add(message.infer_s)
+            self.latency["group"].add(message.group_s)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count how long something takes as that stage's."""
+        started_s = time.perf_counter()
+        yield
+        self.latency[stage].add(time.perf_counter() - started_s)
 
 
 class FrameRate:

@@ -7,7 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LATENCY_BUCKETS", "LatencyHistogram"]
+__all__ = ["LATENCY_BUCKETS", "STAGES", "LatencyHistogram"]
+
+#: What a lane knows the durations of, in flow order; "total" is from the capture to the result.
+STAGES = ("decode", "preprocess", "infer", "group", "output", "render", "total")
 
 #: Durations below this, in seconds, count as this.
 _SHORTEST_S = 1e-5

@@ -71,6 +71,8 @@ class PipelineTable(_Table):
     mode: Literal["threads", "processes"] = "threads"
     #: Addresses where workers of other hosts may join, such as "tcp://127.0.0.1:5555".
     listen: tuple[str, ...] = ()
+    #: Addresses where the status is published once a second, such as "tcp://127.0.0.1:5557" or "ipc:///run/me/status".
+    status: tuple[str, ...] = ()
     #: True: listen on addresses that others can reach, although nothing authenticates them.
     insecure: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -32,6 +33,8 @@ class OutputFailures:
 
     def __init__(self, outputs: int, on_last: Callable[[], None]) -> None:
         self._left = outputs
+        # Outputs with pictures fail in another thread than those without.
+        self._lock = threading.Lock()
         self._on_last = on_last
         self.errors: list[OutputError] = []
 
@@ -39,8 +42,10 @@ class OutputFailures:
         """Note a failed output."""
         _log.error("%s; this output is left out from here on", error)
         self.errors.append(error)
-        self._left -= 1
-        if not self._left:
+        with self._lock:
+            self._left -= 1
+            is_last = not self._left
+        if is_last:
             self._on_last()
 
 

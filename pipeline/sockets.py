@@ -87,8 +87,8 @@ class Sockets:
             socket.connect(connect)
         return socket
 
-    def bind(self, socket: ZmqSocket, address: str) -> None:
-        """Let a socket listen on one more address.
+    def bind(self, socket: ZmqSocket, address: str) -> str:
+        """Let a socket listen on one more address, and give it with the port that was left open filled in.
 
         Raises:
             SettingsError: the address is taken, or none of this machine's.
@@ -97,6 +97,7 @@ class Sockets:
             socket.bind(address)
         except zmq.ZMQError as error:
             raise SettingsError(f"cannot listen on {address}: {str(error.strerror).lower()}") from error
+        return str(socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0")
 
 
 def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.counters import FrameCounts
 from posestream.pipeline.dispatch_loop import DispatchLoop
+from posestream.pipeline.dispatcher import ReplicaView
 from posestream.pipeline.errors import ExitCode, PipelineError, ReplicaError, exit_code_of
 from posestream.pipeline.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.lane_state import LaneProgress
@@ -123,6 +124,34 @@ class Supervisor:
     def counts(self, source: str) -> FrameCounts:
         """Give a source's counts as they are now."""
         return self._dispatch.counts(source)
+
+    def waiting(self, source: str) -> int:
+        """Count the frames of a source that wait for a replica."""
+        return self._dispatch.waiting(source)
+
+    def restarts(self, source: str) -> int:
+        """Count how often a source's lane was started again."""
+        return next(slot.restarts for slot in self._lanes if slot.name == source)
+
+    @property
+    def replica_restarts(self) -> int:
+        """How often replicas were started again."""
+        return sum(slot.restarts for slot in self._replicas)
+
+    @property
+    def replica_views(self) -> list[ReplicaView]:
+        """How each replica is, those of other hosts included."""
+        return self._dispatch.views
+
+    @property
+    def redelivered(self) -> int:
+        """How often a frame was handed out again."""
+        return self._dispatch.redelivered
+
+    @property
+    def malformed(self) -> int:
+        """How many messages were none of ours."""
+        return self._dispatch.malformed
 
     def start(self) -> None:
         """Start everything: first who listens, last who speaks."""
@@ -253,10 +282,15 @@ class Supervisor:
             for slot in self._lanes
         )
         output_errors = tuple(error for lane in self.lanes for error in lane.output_errors)
-        restarts = sum(slot.restarts for slot in self._replicas)
-        redelivered = self._dispatch.redelivered
-        code = self._exit_code()
-        return Summary(sources, self.engine, code, self._error, output_errors, restarts, redelivered)
+        return Summary(
+            sources,
+            self.engine,
+            self._exit_code(),
+            self._error,
+            output_errors,
+            self.replica_restarts,
+            self.redelivered,
+        )
 
     def _exit_code(self) -> ExitCode:
         """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""

@@ -116,7 +116,7 @@ class LaneEnd:
 class LaneReport:
     """What a lane's process tells of itself now and then, and a last time at its end.
 
-    Payloads: the counts of its latency, inference and grouping histograms, int64.
+    Payloads: the counts of its histogram of each stage's durations, int64, in the order of `latency.STAGES`.
     """
 
     source: str

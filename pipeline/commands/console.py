@@ -212,10 +212,33 @@ def show_summary(console: Console, summary: Summary) -> None:
         table.add_row(report.name, *_figures(report))
     show_table(console, table)
     for report in summary.sources:
+        console.print(f"{report.name}: {_stages(report)}", highlight=False, soft_wrap=True)
         for reason, count in sorted(report.counts.dropped.items()):
             console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
         for path in report.paths:
             console.print(Text(f"{report.name}: wrote {one_line(str(path))}"), soft_wrap=True)
+
+    for line in _mishaps(summary):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _stages(report: SourceReport) -> str:
+    """Tell median and p99 of each stage that did something."""
+    told = []
+    for stage, histogram in report.progress.latency.items():
+        median_s, p99_s = histogram.percentile_s(50), histogram.percentile_s(99)
+        if stage != "total" and median_s is not None and p99_s is not None:
+            told.append(f"{stage} {median_s * 1000:.1f}/{p99_s * 1000:.1f}")
+    return f"{', '.join(told) or 'no frame'} ms (median/p99)"
+
+
+def _mishaps(summary: Summary) -> list[str]:
+    """Tell what had to be started or handed out again, where anything had."""
+    lanes = sum(report.restarts for report in summary.sources)
+    if not (lanes or summary.replica_restarts or summary.redelivered):
+        return []
+    restarted = f"started again: {summary.replica_restarts} replicas, {lanes} lanes"
+    return [f"{restarted}; {summary.redelivered} frames handed out again"]
 
 
 def log_summary(summary: Summary) -> None:
@@ -242,8 +265,8 @@ def _figures(report: SourceReport) -> list[str]:
         str(counts.dropped.total()),
         f"{seen.people / seen.posed:.2f}" if seen.posed else "-",
         "-" if rate is None else f"{rate:.1f}",
-        _milliseconds(seen.latency.percentile_s(50)),
-        _milliseconds(seen.latency.percentile_s(99)),
+        _milliseconds(seen.latency["total"].percentile_s(50)),
+        _milliseconds(seen.latency["total"].percentile_s(99)),
     ]
 
 

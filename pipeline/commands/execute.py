@@ -19,6 +19,7 @@ from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.process import LogOptions
 from posestream.pipeline.settings import Settings
+from posestream.pipeline.status import StatusPublisher
 from posestream.pipeline.supervisor import Summary, Supervisor
 from posestream.pipeline.windows import NoDisplay, open_display
 from posestream.stages.output_display import Display
@@ -52,13 +53,15 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     with FetchView(console, is_quiet=has_no_bars) as fetching:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
     display = open_display(is_wanted=settings.output.display is not None)
-    with _recorded_signals() as signals, closing(display):
+    status = StatusPublisher(settings.pipeline.status)
+    with _recorded_signals() as signals, closing(display), closing(status):
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
         try:
             for lane in supervisor.lanes:
                 for sink in lane.display_sinks:
                     display.add(sink)
-            _watch(supervisor, display, signals, console, is_quiet=has_no_bars)
+            _watch(supervisor, display, status, signals, console, is_quiet=has_no_bars)
+            status.publish(supervisor)
         finally:
             summary = supervisor.close()
     if is_json:
@@ -96,13 +99,20 @@ def _recorded_signals() -> Iterator[_Signals]:
 
 
 def _watch(
-    supervisor: Supervisor, display: Display | NoDisplay, signals: _Signals, console: Console, *, is_quiet: bool
+    supervisor: Supervisor,
+    display: Display | NoDisplay,
+    status: StatusPublisher,
+    signals: _Signals,
+    console: Console,
+    *,
+    is_quiet: bool,
 ) -> None:
     told = False
     with ProgressView(console, supervisor, is_quiet=is_quiet) as view:
         while supervisor.is_running and not supervisor.has_crashed:
             supervisor.wait(_TICK_S if isinstance(display, NoDisplay) else _DISPLAY_TICK_S)
             view.update()
+            status.tick(supervisor)
             wants_more = display.poll()
             if (signals.count or not wants_more) and not told:
                 told = True

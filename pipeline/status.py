@@ -1,0 +1,107 @@
+"""What the pipeline tells of itself: `status/SOURCE/` for each source, `status/` for the whole, once a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+import zmq
+
+from posestream.pipeline.handles import LaneHandle
+from posestream.pipeline.latency import STAGES
+from posestream.pipeline.sockets import Sockets, ZmqContext
+from posestream.pipeline.supervisor import Supervisor
+from posestream.stages.errors import SettingsError
+from posestream.stages.message import VERSION
+
+__all__ = ["StatusPublisher", "pipeline_status", "source_status"]
+
+Status = dict[str, Any]
+
+#: Time between two messages on the same topic, in seconds.
+_EVERY_S = 1.0
+
+
+def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
+    """Tell of one source: `taken = posed + dropped + in_flight`, durations in milliseconds."""
+    counts, seen = supervisor.counts(lane.name), lane.progress
+    return {
+        "v": VERSION,
+        "type": "status",
+        "source": lane.name,
+        "at": time.time(),
+        "state": "running" if lane.is_alive else "failed" if lane.source_error else "ended",
+        "taken": counts.taken,
+        "posed": counts.posed,
+        "dropped": dict(counts.dropped),
+        "in_flight": counts.in_flight,
+        "waiting": supervisor.waiting(lane.name),
+        "restarts": supervisor.restarts(lane.name),
+        "latency_ms": {
+            stage: {"p50": _ms(seen.latency[stage].percentile_s(50)), "p99": _ms(seen.latency[stage].percentile_s(99))}
+            for stage in STAGES
+        },
+    }
+
+
+def pipeline_status(supervisor: Supervisor) -> Status:
+    """Tell of the replicas and of what happened to them."""
+    return {
+        "v": VERSION,
+        "type": "status",
+        "at": time.time(),
+        "replicas": [
+            {"name": view.name, "state": view.state, "credits": view.credits, "held": view.held}
+            for view in supervisor.replica_views
+        ],
+        "restarts": supervisor.replica_restarts,
+        "redelivered": supervisor.redelivered,
+        "malformed": supervisor.malformed,
+    }
+
+
+class StatusPublisher:
+    """Publishes the status, `[topic, msgpack of the object]`, at some addresses or none, from one thread.
+
+    Raises:
+        SettingsError: an address is taken, or none of this machine's.
+    """
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._context: ZmqContext = zmq.Context()
+        self._sockets = Sockets(self._context)
+        self._socket = self._sockets.open(zmq.PUB)
+        self._has_address = bool(addresses)
+        self._due_s = 0.0
+        try:
+            #: Where it listens, ports that were left open filled in.
+            self.addresses = tuple(self._sockets.bind(self._socket, address) for address in addresses)
+        except SettingsError:
+            self.close()
+            raise
+
+    def tick(self, supervisor: Supervisor) -> None:
+        """Publish if it is time."""
+        if self._has_address and time.monotonic() >= self._due_s:
+            self._due_s = time.monotonic() + _EVERY_S
+            self.publish(supervisor)
+
+    def publish(self, supervisor: Supervisor) -> None:
+        """Publish how things are now."""
+        for lane in supervisor.lanes:
+            self._send(f"status/{lane.name}/", source_status(supervisor, lane))
+        self._send("status/", pipeline_status(supervisor))
+
+    def close(self) -> None:
+        """Let go of the socket; closing again does nothing."""
+        self._sockets.__exit__(None, None, None)
+        self._context.term()
+
+    def _send(self, topic: str, status: Status) -> None:
+        self._socket.send_multipart([topic.encode(), msgpack.packb(status)])
+
+
+def _ms(duration_s: float | None) -> float | None:
+    return None if duration_s is None else round(duration_s * 1000, 3)
