@@ -95,17 +95,21 @@ def planted_crowd(layout: Layout, count: int, size_map: tuple[int, int], seed: i
 def _measure(group: Group, crowds: dict[int, list[Crowd]], rounds: int) -> list[dict[str, Any]]:
     """Group all scenes in turns, so that a change of the machine's speed meets all sizes alike."""
     times: dict[int, list[float]] = {count: [] for count in crowds}
+    cpu_times: dict[int, list[float]] = {count: [] for count in crowds}
     for round_number in range(rounds + 1):
         for count, scenes in crowds.items():
             for scene in scenes:
-                begin = time.perf_counter()
+                begin, cpu_begin = time.perf_counter(), time.thread_time()
                 group(scene.maps)
                 if round_number:  # the first one warms up
                     times[count].append(1000 * (time.perf_counter() - begin))
+                    cpu_times[count].append(1000 * (time.thread_time() - cpu_begin))
     return [
         {
             "people": count,
             "ms": round(statistics.median(times[count]), 3),
+            # What remains of it on a machine that does other things too.
+            "cpu_ms": round(statistics.median(cpu_times[count]), 3),
             "p99_ms": round(float(np.percentile(times[count], 99)), 3),
             "planted": sum(len(scene.people_map) for scene in scenes),
             "found_exactly": sum(found_exactly(group(scene.maps), scene.people_map) for scene in scenes),
