@@ -13,18 +13,11 @@ from typing import Any
 
 import zmq
 
+from posestream.pipeline.actions import Action, Assign, End, Finish, RecallFrame
 from posestream.pipeline.counters import FrameCounts
-from posestream.pipeline.dispatcher import (
-    Action,
-    Assign,
-    Dispatcher,
-    DispatcherSettings,
-    End,
-    Finish,
-    RecallFrame,
-    ReplicaView,
-)
+from posestream.pipeline.dispatcher import Dispatcher, DispatcherSettings
 from posestream.pipeline.errors import DecodeError
+from posestream.pipeline.in_flight import ReplicaView
 from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, receive_from, send_to
 from posestream.pipeline.wire import (
     Dropped,

@@ -7,56 +7,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import Enum, StrEnum, auto
+from dataclasses import dataclass
 
+from posestream.pipeline.actions import Action, Assign, End, Finish, RecallFrame
 from posestream.pipeline.counters import FrameCounts
+from posestream.pipeline.in_flight import FrameInFlight, Phase, ReplicaRecord, ReplicaView, SourceRecord
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
-__all__ = [
-    "Action",
-    "Assign",
-    "Dispatcher",
-    "DispatcherSettings",
-    "End",
-    "Finish",
-    "RecallFrame",
-    "ReplicaState",
-    "ReplicaView",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Assign:
-    """Give this frame to this replica."""
-
-    replica: str
-    key: FrameKey
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Tell the lane that the frame has ended: with the poses just received, or dropped."""
-
-    key: FrameKey
-    drop: Drop | None
-
-
-@dataclass(frozen=True, slots=True)
-class RecallFrame:
-    """Ask the lane to send the frame's task again."""
-
-    key: FrameKey
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """Tell the lane that all its frames have ended and no more will come."""
-
-    source: str
-
-
-Action = Assign | End | RecallFrame | Finish
+__all__ = ["Dispatcher", "DispatcherSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,95 +29,6 @@ class DispatcherSettings:
     poison_after: int = 2
 
 
-#: Endings that are remembered for each source: far more than outputs hold back between two fragments of a video.
-_REMEMBERED = 20_000
-
-
-class _Phase(Enum):
-    WAITING = auto()
-    HELD = auto()
-    RECALLED = auto()
-
-
-@dataclass(slots=True)
-class _Frame:
-    """A frame in flight."""
-
-    key: FrameKey
-    captured_s: float
-    phase: _Phase = _Phase.WAITING
-    #: Replicas that were lost, or failed, with it in hand.
-    losses: int = 0
-
-
-@dataclass(slots=True)
-class _Source:
-    """A source and its frames in flight by seq."""
-
-    is_live: bool
-    max_age_s: float | None
-    frames: dict[int, _Frame] = field(default_factory=dict)
-    waiting: deque[int] = field(default_factory=deque)
-    counts: FrameCounts = field(default_factory=FrameCounts)
-    #: The seq that the lane will send next.
-    next_seq: int = 0
-    #: How the last frames ended, by seq: what a lane that goes on after another one died may do once more.
-    endings: deque[tuple[int, Drop | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
-    has_ended: bool = False
-    is_finished: bool = False
-
-    def go_back(self, seq: int) -> None:
-        """Forget the frames from `seq` on, as if they had not been taken."""
-        redone = [drop for ended, drop in self.endings if ended >= seq]
-        self.endings = deque(((ended, drop) for ended, drop in self.endings if ended < seq), maxlen=_REMEMBERED)
-        self.counts.forget(redone, len(self.frames))
-        self.frames.clear()
-        self.waiting.clear()
-        self.next_seq = seq
-        self.has_ended = self.is_finished = False
-
-
-class ReplicaState(StrEnum):
-    """How a replica is; one that was lost is not there any more."""
-
-    LOADING = "loading"
-    READY = "ready"
-    BUSY = "busy"
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaView:
-    """A replica as the dispatcher sees it."""
-
-    name: str
-    state: ReplicaState
-    credits: int
-    held: int
-
-
-@dataclass(slots=True)
-class _Replica:
-    """A replica, the credits it gave and what it holds."""
-
-    heard_s: float
-    credits: int = 0
-    is_loading: bool = True
-    #: The frames themselves, since a lane that goes on after another one may send the same keys anew.
-    held: dict[FrameKey, _Frame] = field(default_factory=dict)
-
-    @property
-    def state(self) -> ReplicaState:
-        """How it is."""
-        if self.is_loading:
-            return ReplicaState.LOADING
-        return ReplicaState.BUSY if self.held else ReplicaState.READY
-
-    @property
-    def free(self) -> int:
-        """How many more frames it takes."""
-        return 0 if self.is_loading else self.credits - len(self.held)
-
-
 class Dispatcher:
     """Hands waiting frames to free replicas, fairly between sources, and ends every frame exactly once.
 
@@ -169,8 +38,8 @@ class Dispatcher:
 
     def __init__(self, settings: DispatcherSettings) -> None:
         self._settings = settings
-        self._sources: dict[str, _Source] = {}
-        self._replicas: dict[str, _Replica] = {}
+        self._sources: dict[str, SourceRecord] = {}
+        self._replicas: dict[str, ReplicaRecord] = {}
         #: Sources with waiting frames, the next one to be served first.
         self._turns: deque[str] = deque()
         #: Frames that come back from lost replicas; they go ahead of all others.
@@ -197,7 +66,7 @@ class Dispatcher:
         source = self._sources.get(name)
         if source is None:
             return 0
-        return sum(1 for frame in source.frames.values() if frame.phase is not _Phase.HELD)
+        return sum(1 for frame in source.frames.values() if frame.phase is not Phase.HELD)
 
     @property
     def views(self) -> list[ReplicaView]:
@@ -226,7 +95,7 @@ class Dispatcher:
         done again, since an output did not hold them yet.
         """
         if name not in self._sources:
-            self._sources[name] = _Source(is_live, max_age_s, next_seq=first_seq)
+            self._sources[name] = SourceRecord(is_live, max_age_s, next_seq=first_seq)
         else:
             self._sources[name].go_back(first_seq)
             self._redo = deque(key for key in self._redo if key.source != name)
@@ -239,7 +108,7 @@ class Dispatcher:
             return False
         known = source.frames.get(key.seq)
         if known is not None:
-            return known.phase is _Phase.RECALLED
+            return known.phase is Phase.RECALLED
         return not source.has_ended and key.seq == source.next_seq
 
     def frame_taken(self, key: FrameKey, captured_s: float, now_s: float) -> list[Action]:
@@ -251,7 +120,7 @@ class Dispatcher:
             return self._comes_again(source.frames[key.seq], now_s)
         source.counts.taken += 1
         source.next_seq += 1
-        source.frames[key.seq] = _Frame(key, captured_s)
+        source.frames[key.seq] = FrameInFlight(key, captured_s)
         if not source.waiting and key.source not in self._turns:
             self._turns.append(key.source)
         source.waiting.append(key.seq)
@@ -286,7 +155,7 @@ class Dispatcher:
 
     def replica_heard(self, name: str, now_s: float, *, is_loading: bool, credit: int) -> list[Action]:
         """Note a replica's heartbeat; one that was given up (the whole process may have slept) is back by it."""
-        replica = self._replicas.setdefault(name, _Replica(now_s))
+        replica = self._replicas.setdefault(name, ReplicaRecord(now_s))
         replica.heard_s = now_s
         replica.credits = credit
         replica.is_loading = is_loading or credit == 0
@@ -352,12 +221,12 @@ class Dispatcher:
         self.ignored += 1
         return []
 
-    def _is_silent(self, replica: _Replica, now_s: float) -> bool:
+    def _is_silent(self, replica: ReplicaRecord, now_s: float) -> bool:
         patience_s = self._settings.loading_timeout_s if replica.is_loading else self._settings.heartbeat_timeout_s
         return now_s - replica.heard_s > patience_s
 
-    def _comes_again(self, frame: _Frame, now_s: float) -> list[Action]:
-        frame.phase = _Phase.WAITING
+    def _comes_again(self, frame: FrameInFlight, now_s: float) -> list[Action]:
+        frame.phase = Phase.WAITING
         self._redo.append(frame.key)
         return self._keep_newest(frame.key.source) + self._hand_out(now_s)
 
@@ -366,11 +235,11 @@ class Dispatcher:
         source = self._sources[name]
         if not source.is_live:
             return []
-        *older, newest = sorted(seq for seq, frame in source.frames.items() if frame.phase is _Phase.WAITING)
+        *older, newest = sorted(seq for seq, frame in source.frames.items() if frame.phase is Phase.WAITING)
         source.waiting = deque(seq for seq in source.waiting if seq == newest)
         return [action for seq in older for action in self._drop(FrameKey(name, seq), Stage.DISPATCH, Reason.NEWER)]
 
-    def _gives_back(self, name: str, key: FrameKey, now_s: float) -> _Frame | None:
+    def _gives_back(self, name: str, key: FrameKey, now_s: float) -> FrameInFlight | None:
         """Free the credit of a frame that a replica reports on; None if nobody waits for that report."""
         replica = self._replicas.get(name)
         if replica is None:
@@ -379,21 +248,21 @@ class Dispatcher:
         frame = replica.held.pop(key, None)
         return frame if frame is not None and self._is_in_flight(frame) else None
 
-    def _take_from(self, replica: _Replica) -> list[_Frame]:
+    def _take_from(self, replica: ReplicaRecord) -> list[FrameInFlight]:
         """List the frames that a replica holds and that were neither abandoned nor forgotten."""
         return [frame for frame in replica.held.values() if self._is_in_flight(frame)]
 
-    def _is_in_flight(self, frame: _Frame) -> bool:
+    def _is_in_flight(self, frame: FrameInFlight) -> bool:
         return self._sources[frame.key.source].frames.get(frame.key.seq) is frame
 
-    def _lose(self, frame: _Frame) -> list[Action]:
+    def _lose(self, frame: FrameInFlight) -> list[Action]:
         frame.losses += 1
         if frame.losses >= self._settings.poison_after:
             return self._drop(frame.key, Stage.INFER, Reason.POISON)
         return [self._recall(frame)]
 
-    def _recall(self, frame: _Frame) -> RecallFrame:
-        frame.phase = _Phase.RECALLED
+    def _recall(self, frame: FrameInFlight) -> RecallFrame:
+        frame.phase = Phase.RECALLED
         self.redelivered += 1
         return RecallFrame(frame.key)
 
@@ -426,7 +295,7 @@ class Dispatcher:
             if source.max_age_s is not None and now_s - frame.captured_s > source.max_age_s:
                 actions += self._drop(key, Stage.DISPATCH, Reason.EXPIRED)
                 continue
-            frame.phase = _Phase.HELD
+            frame.phase = Phase.HELD
             self._replicas[replica].held[key] = frame
             actions.append(Assign(replica, key))
         return actions

@@ -12,9 +12,9 @@ from pathlib import Path
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.counters import FrameCounts
 from posestream.pipeline.dispatch_loop import DispatchLoop
-from posestream.pipeline.dispatcher import ReplicaView
 from posestream.pipeline.errors import ExitCode, PipelineError, ReplicaError, exit_code_of
 from posestream.pipeline.handles import LaneHandle, ReplicaHandle
+from posestream.pipeline.in_flight import ReplicaView
 from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.part import Part
 from posestream.pipeline.slot import Slot

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from posestream.pipeline.dispatcher import Assign, Dispatcher, DispatcherSettings, End, Finish, RecallFrame
+from posestream.pipeline.actions import Assign, End, Finish, RecallFrame
+from posestream.pipeline.dispatcher import Dispatcher, DispatcherSettings
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
 SETTINGS = DispatcherSettings(heartbeat_timeout_s=5.0, loading_timeout_s=60.0, poison_after=2)

@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from posestream.pipeline.dispatcher import Action, Assign, Dispatcher, DispatcherSettings, End, Finish, RecallFrame
+from posestream.pipeline.actions import Action, Assign, End, Finish, RecallFrame
+from posestream.pipeline.dispatcher import Dispatcher, DispatcherSettings
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
 SETTINGS = DispatcherSettings(heartbeat_timeout_s=5.0, loading_timeout_s=180.0, poison_after=2)

@@ -17,7 +17,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
-from posestream.pipeline import replica as replica_module
+from posestream.pipeline import infer_loop as replica_module
 from posestream.pipeline.convert import poses_of
 from posestream.pipeline.replica import Replica
 from posestream.pipeline.serving import Serving
