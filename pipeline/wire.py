@@ -313,6 +313,8 @@ Part = Any
 
 #: Largest header in bytes; a larger one is not ours.
 MAX_HEADER_BYTES = 1 << 16
+#: Longest side of an array on the wire.
+_LONGEST_SIDE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +362,9 @@ def array(payload: zmq.Frame, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArr
         DecodeError: the payload's size does not fit.
     """
     wanted = np.dtype(dtype)
-    if min(shape) < 0 or len(payload.buffer) != wanted.itemsize * math.prod(shape):
+    # A shape with a zero in it fits an empty payload whatever its other sides are.
+    is_possible = all(0 <= side <= _LONGEST_SIDE for side in shape)
+    if not is_possible or len(payload.buffer) != wanted.itemsize * math.prod(shape):
         raise DecodeError(f"a payload of {len(payload.buffer)} bytes for {shape} {wanted}")
     view = np.frombuffer(payload.buffer, wanted).reshape(shape)
     view.flags.writeable = False

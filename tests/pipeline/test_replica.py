@@ -17,7 +17,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
-from posestream.pipeline import infer_loop as replica_module
+from posestream.pipeline import infer_loop as infer_loop_module
 from posestream.pipeline.convert import poses_of
 from posestream.pipeline.replica import Replica
 from posestream.pipeline.serving import Serving
@@ -270,8 +270,8 @@ def test_it_beats_while_idle_and_while_its_engine_works(
     desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Heartbeats come from the work loop itself, whether it has work or not."""
-    monkeypatch.setattr(replica_module, "_HEARTBEAT_S", 0.0)
-    monkeypatch.setattr(replica_module, "_POLL_MS", 1)
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(infer_loop_module, "_POLL_MS", 1)
     engine = ManualEngine(spec)
     desk.start(lambda: engine)
     hello = desk.ready()
