@@ -116,7 +116,8 @@ def _log_parabola(
 
     The top is −0.5…0.5 cells from the middle one; for a Gaussian it is exact.
     """
-    around = np.stack([flat - step, flat, flat + step])
+    around = flat + np.array([[-step], [0], [step]])
     before, middle, after = np.log(np.maximum(values.take(around), LOG_FLOOR))
     bend = 2 * middle - before - after
-    return np.clip(0.5 * (after - before) / np.maximum(bend, LEAST_BEND), -0.5, 0.5), bend
+    top = 0.5 * (after - before) / np.maximum(bend, LEAST_BEND)
+    return np.minimum(np.maximum(top, -0.5), 0.5), bend
