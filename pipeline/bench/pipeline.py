@@ -13,12 +13,16 @@ from pathlib import Path
 import click
 import numpy as np
 
+from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
+from posestream.pipeline.bench.cost import cpu_s
+from posestream.pipeline.bench.limits import Parts, measure_parts
 from posestream.pipeline.bench.measure import Speed, engine_for, median, network_speed, report
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.settings import OutputTable, Settings
+from posestream.pipeline.supervisor import Summary
 from posestream.stages.held import Held
 from posestream.stages.output import Ended
 from posestream.stages.output_video import VideoSettings
@@ -29,6 +33,8 @@ __all__ = ["measure_pipeline"]
 
 #: How long the first result may take before the measurement gives up, in seconds.
 _FIRST_RESULT_S = 120.0
+#: How often frames and CPU time of processes are looked at, in seconds.
+_LOOK_S = 0.05
 
 
 class _Probe:
@@ -62,7 +68,7 @@ class _Probe:
 
 
 def measure_pipeline(settings: Settings, file: str, rounds: int) -> None:
-    """Measure bare network, pipeline with keypoints only, and pipeline with video, in turn; print the report."""
+    """Measure bare network, bare parts, and pipelines in threads, with video and in processes, in turn; report."""
     height = settings.network.net_height
     with open_source(SourceSettings(file)) as source:
         info = source.open()
@@ -70,21 +76,25 @@ def measure_pipeline(settings: Settings, file: str, rounds: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (size.height_net, size.width_net, 3), np.uint8)
     name, open_engine = engine_for(settings)
     first_result_s = _first_result_s(settings, file)
-    network, keypoints, video = [], [], []
+    spec = load_registry()[name]
+    network, parts, keypoints, video, processes = [], [], [], [], []
     progress = LaneProgress()
     for number in range(1, rounds + 1):
         with closing(open_engine()) as engine:
             engine.prepare(size.height_net, size.width_net)
             network.append(network_speed(engine, image, info.frame_count or 200))
             description = engine.description
+        parts.append(measure_parts(settings, file, size, spec, open_engine))
         speed, progress = _pipeline_speed(settings, file, OutputTable())
         keypoints.append(speed)
         with tempfile.TemporaryDirectory() as folder:
             outputs = OutputTable(video=VideoSettings(Path(folder) / "bench.mp4"))
             video.append(_pipeline_speed(settings, file, outputs)[0])
+        processes.append(_processes_speed(settings, file))
         click.echo(
             f"round {number}: network {network[-1].fps:.1f} fps, pipeline {keypoints[-1].fps:.1f} fps, "
-            f"with video {video[-1].fps:.1f} fps",
+            f"with video {video[-1].fps:.1f} fps, in processes {processes[-1].fps:.1f} fps; "
+            f"bare parts {parts[-1].total_ms:.1f} ms of CPU a frame, {parts[-1].limit_fps:.1f} fps at best",
             err=True,
         )
     report(
@@ -101,11 +111,54 @@ def measure_pipeline(settings: Settings, file: str, rounds: int) -> None:
             "efficiency": median([a.fps / b.fps for a, b in zip(keypoints, network, strict=True)]),
             "video_fps": median([speed.fps for speed in video]),
             "video_cpu_ms_per_frame": median([speed.cpu_ms_per_frame for speed in video]),
+            **_limits(parts, keypoints, processes),
             **_latencies(progress),
             "first_result_s": first_result_s,
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
     )
+
+
+def _limits(parts: list[Parts], threads: list[Speed], processes: list[Speed]) -> dict[str, float]:
+    """Compare pipelines with the bare parts of the same round."""
+    figures = {
+        f"{name}_cpu_ms_per_frame": median([getattr(one, f"{name}_ms") for one in parts])
+        for name in ("decode", "scale", "engine", "group")
+    }
+    figures |= {
+        "parts_fps": median([one.fps for one in parts]),
+        "limit_fps": median([one.limit_fps for one in parts]),
+        "processes_fps": median([speed.fps for speed in processes]),
+        "processes_cpu_ms_per_frame": median([speed.cpu_ms_per_frame for speed in processes]),
+    }
+    for prefix, speeds in (("", threads), ("processes_", processes)):
+        pairs = list(zip(speeds, parts, strict=True))
+        figures[f"{prefix}overhead_ms"] = median([speed.cpu_ms_per_frame - one.total_ms for speed, one in pairs])
+        figures[f"{prefix}limit_fraction"] = median([speed.fps / one.limit_fps for speed, one in pairs])
+    return figures
+
+
+def _processes_speed(settings: Settings, file: str) -> Speed:
+    """Run the pipeline in processes over the file once, and give its speed from the first frame to the last."""
+    table = settings.pipeline.model_copy(update={"mode": "processes"})
+    changes = {"source": (SourceSettings(file),), "output": OutputTable(), "pipeline": table}
+    supervisor = start_job(plan_job(settings.model_copy(update=changes), WeightStore.from_environment()))
+    name = supervisor.lanes[0].name
+    marks: list[tuple[int, float, float]] = []
+    posed = 0
+    try:
+        while supervisor.is_running and not supervisor.has_crashed:
+            supervisor.wait(_LOOK_S)
+            counts = supervisor.counts(name)
+            # At the first frame and at every later look while frames come, for which is the last is not known.
+            if counts.posed > posed:
+                posed = counts.posed
+                marks.append((posed, time.perf_counter(), cpu_s()))
+    finally:
+        summary = supervisor.close()
+    _raise_first(summary)
+    (first, started_s, cost_s), (last, ended_s, cost_end_s) = marks[0], marks[-1]
+    return Speed((last - first) / (ended_s - started_s), (cost_end_s - cost_s) / (last - first) * 1000)
 
 
 def _pipeline_speed(settings: Settings, file: str, outputs: OutputTable) -> tuple[Speed, LaneProgress]:
@@ -121,18 +174,22 @@ def _pipeline_speed(settings: Settings, file: str, outputs: OutputTable) -> tupl
             supervisor.wait(1.0)
     finally:
         summary = supervisor.close()
+    _raise_first(summary)
+    return probe.speed, summary.sources[0].progress
+
+
+def _raise_first(summary: Summary) -> None:
     for error in (summary.error, summary.sources[0].error, *summary.output_errors):
         if error is not None:
             raise error
-    return probe.speed, summary.sources[0].progress
 
 
 def _latencies(progress: LaneProgress) -> dict[str, float | None]:
     """Give medians and p99 of the last round, in milliseconds."""
     figures = {}
-    for name, histogram in (("latency", progress.latency), ("infer", progress.infer), ("group", progress.group)):
+    for name, stage in (("latency", "total"), ("infer", "infer"), ("group", "group")):
         for percent, label in ((50, "p50"), (99, "p99")):
-            duration_s = histogram.percentile_s(percent)
+            duration_s = progress.latency[stage].percentile_s(percent)
             figures[f"{name}_{label}_ms"] = None if duration_s is None else round(duration_s * 1000, 2)
     return figures
 

@@ -7,9 +7,11 @@ from typing import Any
 import click
 from rich.console import Console
 
+from posestream.pipeline.bench.hop import measure_hop
 from posestream.pipeline.bench.measure import clip_path
 from posestream.pipeline.bench.network import measure_network
 from posestream.pipeline.bench.pipeline import measure_pipeline
+from posestream.pipeline.bench.scale import Mode, ScalePlan, measure_scale
 from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.commands.run import network_options, settings_of
 from posestream.pipeline.settings import Settings
@@ -17,13 +19,29 @@ from posestream.pipeline.settings import Settings
 __all__ = ["bench_command"]
 
 
+#: What `--mode` may be.
+_MODES = click.Choice(["threads", "processes"])
+
+
+def _numbers(_context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+    """Read a list such as "1,2,4,8"."""
+    numbers = tuple(int(word) for word in text.split(",") if word.strip().isdecimal())
+    if len(numbers) != len(text.split(",")) or 0 in numbers:
+        raise click.BadParameter(f"{text!r} is no list of numbers such as 1,2,4", param=option)
+    return numbers
+
+
 @click.group("bench")
 def bench_command() -> None:
     """Measure this machine; the last line of standard output is one JSON object."""
 
 
-def _settings(options: dict[str, Any]) -> Settings:
+def _set_up() -> None:
     set_up_logging(Console(stderr=True), "text", is_quiet=False, is_debugging=False)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    _set_up()
     return settings_of(options)
 
 
@@ -46,3 +64,25 @@ def network_command(net_width: int, rounds: int, frames: int, **options: Any) ->
 def pipeline_command(file: str | None, rounds: int, **options: Any) -> None:
     """Measure the whole pipeline over FILE (or the sample clip) beside the bare network."""
     measure_pipeline(_settings(options), clip_path(file), rounds)
+
+
+@bench_command.command("scale")
+@click.option("--replicas", default="1,2,4,8", show_default=True, callback=_numbers, help="How many, one run each.")
+@click.option(
+    "--service-ms", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Time of one inference."
+)
+@click.option("--mode", type=_MODES, default="threads", show_default=True, help="What runs where.")
+@click.option("--seconds", type=click.FloatRange(0.5), default=5.0, show_default=True, help="Time of one measurement.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="The median of these is told.")
+def scale_command(replicas: tuple[int, ...], service_ms: float, mode: Mode, seconds: float, rounds: int) -> None:
+    """Measure how speed grows with replicas, on devices that only pretend and frames that cost nothing."""
+    _set_up()
+    measure_scale(ScalePlan(replicas, service_ms, mode, seconds, rounds))
+
+
+@bench_command.command("hop")
+@click.option("--hops", type=click.IntRange(10), default=1000, show_default=True, help="Messages in a measurement.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="The median of these is told.")
+def hop_command(hops: int, rounds: int) -> None:
+    """Measure what a hop costs: a network input and a frame's key, over inproc, ipc and tcp."""
+    measure_hop(hops, rounds)
