@@ -7,10 +7,12 @@ from typing import Any
 import click
 from rich.console import Console
 
+from posestream.pipeline.bench.group import group_command
 from posestream.pipeline.bench.hop import measure_hop
 from posestream.pipeline.bench.measure import clip_path
 from posestream.pipeline.bench.network import measure_network
 from posestream.pipeline.bench.pipeline import measure_pipeline
+from posestream.pipeline.bench.recovery import measure_recovery
 from posestream.pipeline.bench.scale import Mode, ScalePlan, measure_scale
 from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.commands.run import network_options, settings_of
@@ -34,6 +36,9 @@ def _numbers(_context: click.Context, option: click.Parameter, text: str) -> tup
 @click.group("bench")
 def bench_command() -> None:
     """Measure this machine; the last line of standard output is one JSON object."""
+
+
+bench_command.add_command(group_command)
 
 
 def _set_up() -> None:
@@ -86,3 +91,15 @@ def scale_command(replicas: tuple[int, ...], service_ms: float, mode: Mode, seco
 def hop_command(hops: int, rounds: int) -> None:
     """Measure what a hop costs: a network input and a frame's key, over inproc, ipc and tcp."""
     measure_hop(hops, rounds)
+
+
+@bench_command.command("recovery")
+@click.option("--replicas", type=click.IntRange(2), default=2, show_default=True, help="Processes; one is killed.")
+@click.option(
+    "--service-ms", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Time of one inference."
+)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Kills, one after another.")
+def recovery_command(replicas: int, service_ms: float, rounds: int) -> None:
+    """Measure the time from a replica's SIGKILL to the first result of a frame that it held."""
+    _set_up()
+    measure_recovery(replicas, service_ms, rounds)

@@ -15,6 +15,7 @@ from rich.console import Console
 from posestream.pipeline.commands.bench import bench_command
 from posestream.pipeline.commands.console import drop_standard_output, json_entry, one_line
 from posestream.pipeline.commands.demo import demo_command
+from posestream.pipeline.commands.eval import eval_command
 from posestream.pipeline.commands.models import models_command
 from posestream.pipeline.commands.run import run_command
 from posestream.pipeline.commands.worker import worker_command
@@ -32,7 +33,7 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for command in (demo_command, run_command, models_command, bench_command, worker_command):
+for command in (demo_command, run_command, models_command, bench_command, eval_command, worker_command):
     cli.add_command(command)
 
 
