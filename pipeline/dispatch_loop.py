@@ -165,6 +165,11 @@ class DispatchLoop:
         """How often a frame was handed out again."""
         return self._dispatcher.redelivered
 
+    @property
+    def recovered(self) -> int:
+        """How many results came of frames that had been handed out again."""
+        return self._dispatcher.recovered
+
     def stop(self) -> None:
         """End the loop."""
         self._stopping.set()

@@ -45,6 +45,8 @@ class Dispatcher:
         #: Frames that come back from lost replicas; they go ahead of all others.
         self._redo: deque[FrameKey] = deque()
         self.redelivered = 0
+        #: Results of frames that had been handed out again.
+        self.recovered = 0
         self.ignored = 0
 
     def __repr__(self) -> str:
@@ -182,6 +184,7 @@ class Dispatcher:
         frame = self._gives_back(name, key, now_s)
         if frame is None:
             return self._ignore() + self._hand_out(now_s)
+        self.recovered += frame.was_recalled
         source = self._sources[key.source]
         age_s = now_s - frame.captured_s
         if source.max_age_s is not None and age_s > source.max_age_s + infer_s:
@@ -263,6 +266,7 @@ class Dispatcher:
 
     def _recall(self, frame: FrameInFlight) -> RecallFrame:
         frame.phase = Phase.RECALLED
+        frame.was_recalled = True
         self.redelivered += 1
         return RecallFrame(frame.key)
 

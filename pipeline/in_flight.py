@@ -32,6 +32,8 @@ class FrameInFlight:
     phase: Phase = Phase.WAITING
     #: Replicas that were lost, or failed, with it in hand.
     losses: int = 0
+    #: True once its lane was asked for it again.
+    was_recalled: bool = False
 
 
 @dataclass(slots=True)

@@ -149,6 +149,11 @@ class Supervisor:
         return self._dispatch.redelivered
 
     @property
+    def recovered(self) -> int:
+        """How many results came of frames that had been handed out again."""
+        return self._dispatch.recovered
+
+    @property
     def malformed(self) -> int:
         """How many messages were none of ours."""
         return self._dispatch.malformed
