@@ -18,7 +18,7 @@ from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.serving import Serving
 from posestream.pipeline.settings import PipelineTable, Settings
 from posestream.stages.errors import SettingsError
-from posestream.stages.source import SourceSettings, derive_names, open_source
+from posestream.stages.source import SourceSettings, derive_names, is_missing, open_source
 
 __all__ = ["Job", "plan_job"]
 
@@ -52,6 +52,7 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
 
     Raises:
         SettingsError: there is no source, or an output must not be written.
+        SourceError: none of the sources is there.
         ModelError, EngineError: the network or the device is not to be had.
     """
     if not settings.source:
@@ -61,6 +62,8 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     sources = _named(settings.source)
     for source in sources:
         open_source(source)  # touches nothing, but finds what does not fit its kind
+    if all(is_missing(source.url) for source in sources):
+        open_source(sources[0]).open()  # says what is missing before a network is fetched for nothing
     outputs = plan_outputs(settings.output, sources)
     refuse_exposed(settings.pipeline)
     devices = _devices(settings)

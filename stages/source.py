@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from posestream.stages.source_camera import CameraSource
 from posestream.stages.source_name import derive_names, is_camera, is_url, redacted
@@ -19,6 +20,7 @@ __all__ = [
     "SourceSettings",
     # from addresses to sources
     "derive_names",
+    "is_missing",
     "open_source",
     "redacted",
 ]
@@ -31,6 +33,12 @@ _KINDS: tuple[tuple[Callable[[str], bool], Callable[[SourceSettings], Source]], 
     (is_pictures, PictureSource),
     (lambda _: True, VideoFileSource),
 )
+
+
+def is_missing(url: str) -> bool:
+    """True for the address of a file that is not there; others can be known only when they are opened."""
+    kind = next(make for is_kind, make in _KINDS if is_kind(url))
+    return kind is VideoFileSource and not Path(url).exists()
 
 
 def open_source(settings: SourceSettings) -> Source:

@@ -69,12 +69,15 @@ def test_every_output_of_a_video(cli: CommandLine, network: FakeNetwork, clip: P
 
 
 def test_the_summary_adds_up(cli: CommandLine, network: FakeNetwork, clip: Path) -> None:
-    """The table at the end says how many frames were taken, posed and dropped, how many people, and where files are."""
+    """The end tells how many frames were taken, posed and dropped, how many people, each stage's time, and the files."""
     done = cli("run", clip, "--save-jsonl", "lines.jsonl")
-    heading, row, *rest = done.out.splitlines()
+    heading, row, stages, *rest = done.out.splitlines()
     assert heading.split() == ["source", "taken", "posed", "dropped", "people/frame", "fps", "median", "p99"]
     name, taken, posed, dropped, people, *_ = row.split()
     assert (name, taken, posed, dropped, people) == ("clip", "12", "12", "0", "1.00")
+    assert [word.split()[0] for word in stages.removeprefix("clip: ").split(", ")] == [
+        *("decode", "preprocess", "infer", "group", "output")
+    ]
     assert rest == ["clip: wrote lines.jsonl"]
 
 
@@ -395,7 +398,7 @@ def test_a_narrow_terminal(
     """However narrow it is, the table is whole, and so are the files' names."""
     monkeypatch.setenv("COLUMNS", str(columns))
     done = cli("run", clip, "--save-jsonl", "a-folder-with-a-long-name/and-another/lines.jsonl")
-    _, row, wrote = done.out.splitlines()
+    _, row, _, wrote = done.out.splitlines()
     assert row.split()[:5] == ["clip", "12", "12", "0", "1.00"]
     assert wrote == "clip: wrote a-folder-with-a-long-name/and-another/lines.jsonl"
     assert "human-pose-estimation-0001-int8" in cli("models", "list").out
@@ -412,7 +415,7 @@ def test_odd_names(cli: CommandLine, network: FakeNetwork, folder: Path, media: 
     assert len(frame_times(folder / path)) == 3
     assert len(messages(Path(f"{path}.jsonl"))) == 3
     assert "\x1b" not in done.out
-    assert done.out.count("\n") == 4
+    assert done.out.count("\n") == 5
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")

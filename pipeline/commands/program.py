@@ -85,7 +85,8 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 
 def _tell(text: str, code: ExitCode) -> int:
     """Say on one line of standard error what went wrong."""
-    sys.stderr.write(f"posestream: {one_line(text)}\n")
+    level = "" if code is ExitCode.STOPPED_AT_ONCE else "error: "
+    sys.stderr.write(f"posestream: {level}{one_line(text)}\n")
     return int(code)
 
 
