@@ -9,7 +9,7 @@ import time
 import click
 
 from posestream.pipeline.bench.measure import median, report
-from posestream.pipeline.bench.scale import simulated_job, wait_for_replicas
+from posestream.pipeline.bench.scale import finish, simulated_job, wait_for_replicas
 from posestream.pipeline.replica_process import ReplicaProcess
 from posestream.pipeline.supervisor import Supervisor
 
@@ -33,7 +33,7 @@ def measure_recovery(replicas: int, service_ms: float, rounds: int) -> None:
             times_s.append(_recovery_s(supervisor, number % replicas))
             click.echo(f"round {number + 1}: {times_s[-1] * 1000:.0f} ms", err=True)
     finally:
-        summary = supervisor.close()
+        summary = finish(supervisor)
     report(
         {
             "bench": "recovery",

@@ -14,9 +14,9 @@ from posestream.pipeline.bench.measure import median, report
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.settings import Settings
-from posestream.pipeline.supervisor import Supervisor
+from posestream.pipeline.supervisor import Summary, Supervisor
 
-__all__ = ["ScalePlan", "measure_scale", "simulated_job", "wait_for_replicas"]
+__all__ = ["ScalePlan", "finish", "measure_scale", "simulated_job", "wait_for_replicas"]
 
 #: The synthetic frames' size: that of the network input, so that nothing is decoded and nothing scaled.
 _SOURCE = "synthetic:456x256"
@@ -85,6 +85,14 @@ def wait_for_replicas(supervisor: Supervisor) -> str:
     raise RuntimeError(f"the replicas did not start: {supervisor!r}")
 
 
+def finish(supervisor: Supervisor) -> Summary:
+    """Let what is in flight come to its end, then end everything."""
+    supervisor.stop()
+    while supervisor.is_running and not supervisor.has_crashed:
+        supervisor.wait(_LOOK_S)
+    return supervisor.close()
+
+
 def _fps(plan: ScalePlan, replicas: int) -> float:
     """Give the frames per second while every replica is at work."""
     supervisor = simulated_job([f"simulated:{plan.service_ms:g}"] * replicas, plan.mode)
@@ -95,7 +103,7 @@ def _fps(plan: ScalePlan, replicas: int) -> float:
         _run_for(supervisor, plan.seconds)
         return (supervisor.counts(name).posed - posed) / (time.monotonic() - started_s)
     finally:
-        supervisor.close()
+        finish(supervisor)
 
 
 def _run_for(supervisor: Supervisor, seconds: float) -> None:

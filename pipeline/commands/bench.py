@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from posestream.pipeline.bench.faults import FAULTS, FaultsPlan, measure_faults
 from posestream.pipeline.bench.group import group_command
 from posestream.pipeline.bench.hop import measure_hop
 from posestream.pipeline.bench.measure import clip_path
@@ -16,6 +17,7 @@ from posestream.pipeline.bench.recovery import measure_recovery
 from posestream.pipeline.bench.scale import Mode, ScalePlan, measure_scale
 from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.commands.run import network_options, settings_of
+from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.settings import Settings
 
 __all__ = ["bench_command"]
@@ -103,3 +105,16 @@ def recovery_command(replicas: int, service_ms: float, rounds: int) -> None:
     """Measure the time from a replica's SIGKILL to the first result of a frame that it held."""
     _set_up()
     measure_recovery(replicas, service_ms, rounds)
+
+
+@bench_command.command("faults")
+@click.option("--runs", type=click.IntRange(1), default=20, show_default=True, help="Runs of each fault of chance.")
+@click.option("--only", type=click.Choice(list(FAULTS)), multiple=True, help="These faults.  [default: all of them]")
+@click.option("--messages", type=click.IntRange(1), default=10_000, show_default=True, help="To each socket.")
+@click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Runs at the same time.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Another one disturbs at other moments.")
+def faults_command(runs: int, only: tuple[str, ...], messages: int, jobs: int, seed: int) -> int:
+    """Kill, stop, cut off and shout at real processes, and compare what comes out with an undisturbed run."""
+    _set_up()
+    plan = FaultsPlan(runs, only, messages=messages, jobs=jobs, seed=seed)
+    return ExitCode.DONE if measure_faults(plan) else ExitCode.BUG

@@ -1,0 +1,243 @@
+"""`bench faults`: real processes are killed, stopped, cut off and shouted at; nothing of the result may change."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
+from posestream.pipeline.bench.measure import report
+from posestream.pipeline.bench.program import Program
+from posestream.pipeline.bench.scene import PATIENCE_S, Scene, differences, make_scene
+from posestream.pipeline.errors import ExitCode
+
+__all__ = ["FAULTS", "FaultsPlan", "measure_faults", "run_faults"]
+
+#: How often a program is looked at, in seconds.
+_TICK_S = 0.01
+#: Connections that send no ZeroMQ at all, to each address.
+_RAW_CONNECTIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class FaultsPlan:
+    """What `bench faults` is to do."""
+
+    #: Runs of each fault; those that need only one have a tenth.
+    runs: int
+    #: Names of faults; empty: all of them.
+    only: Sequence[str] = ()
+    #: Frames of the clip, and the time of one inference.
+    frames: int = 300
+    service_ms: float = 10.0
+    #: Messages from the fuzzer to each address.
+    messages: int = 10_000
+    #: Runs at the same time.
+    jobs: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run of a fault: where, on what, and the chance in it."""
+
+    scene: Scene
+    folder: Path
+    rng: random.Random
+    plan: FaultsPlan
+
+    @property
+    def output(self) -> Path:
+        """Its messages."""
+        return self.folder / "out.jsonl"
+
+    def start(self, *more: object, replicas: int = 2) -> Program:
+        """Start the head."""
+        return Program(self.folder, *self.scene.words(self.output, *more, replicas=replicas))
+
+    def wait_for_results(self, head: Program) -> str:
+        """Wait until there are messages, and a moment more; tell what went wrong meanwhile."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not (self.output.exists() and self.output.stat().st_size):
+            if not head.is_running or time.monotonic() > deadline_s:
+                return f"no results: {' / '.join(head.errors[-3:])}"
+            time.sleep(_TICK_S)
+        time.sleep(self.rng.uniform(0.0, 0.8 * self.scene.duration_s))
+        return "" if head.is_running else "it ended before it could be disturbed"
+
+    def outcome(self, head: Program, code: int = ExitCode.DONE) -> str:
+        """Wait for the end and tell what is wrong with it; empty if nothing is."""
+        ended = head.wait(PATIENCE_S)
+        if ended is None:
+            return f"it did not end in {PATIENCE_S:g} s: {' / '.join(head.errors[-3:])}"
+        if ended != code:
+            return f"exit code {ended}, not {code}: {' / '.join(head.errors[-3:])}"
+        wrong = [differences(self.scene, self.output), *head.wait_until_gone(), *head.left_files()]
+        return "; ".join(text for text in wrong if text)
+
+
+def _child(role: str, number: int) -> Callable[[_Run], str]:
+    """Make the fault that sends a signal to one of the head's processes."""
+
+    def run(run: _Run) -> str:
+        with run.start() as head:
+            trouble = run.wait_for_results(head)
+            if trouble:
+                return trouble
+            victims = head.children(role)
+            if not victims:
+                return f"no {role} process was found"
+            head.signal_other(run.rng.choice(victims), number)
+            return run.outcome(head)
+
+    return run
+
+
+def _resume(run: _Run) -> str:
+    """Kill the head; its processes must go, and `--resume` must finish the job."""
+    with run.start() as head:
+        trouble = run.wait_for_results(head)
+        if trouble:
+            return trouble
+        head.signal(signal.SIGKILL)
+        head.wait(PATIENCE_S)
+        left = head.wait_until_gone()
+    if left:
+        return "; ".join(left)
+    with run.start("--resume") as head:
+        return run.outcome(head)
+
+
+def _worker(number: int) -> Callable[[_Run], str]:
+    """Make the fault that cuts off one of two workers that came over TCP."""
+
+    def run(run: _Run) -> str:
+        address = f"tcp://127.0.0.1:{_free_port()}"
+        words = ["--listen", address, "--set", 'replicas.devices=["none"]']
+        with run.start(*words, replicas=1) as head:
+            worker_words = ["worker", "--connect", address, "--device", run.scene.device]
+            with Program(run.folder, *worker_words) as worker, Program(run.folder, *worker_words) as other:
+                trouble = run.wait_for_results(head)
+                if trouble:
+                    return trouble
+                worker.signal(number)
+                trouble = run.outcome(head)
+                # The head has said to those who still hear it that it ends.
+                return trouble or ("" if other.wait(PATIENCE_S) == 0 else f"the other worker: {other.errors[-1:]}")
+
+    return run
+
+
+def _fuzz(run: _Run) -> str:
+    """Shout at every socket of a head while it works."""
+    address = f"tcp://127.0.0.1:{_free_port()}"
+    # It must still be at work when the last message comes, so the clip comes again and again.
+    with run.start("--listen", address, "--log-format", "json") as head:
+        trouble = run.wait_for_results(head)
+        if trouble:
+            return trouble
+        addresses = [address, *(f"ipc://{path}" for path in head.sockets())]
+        if len(addresses) != 3:
+            return f"sockets were not found: {addresses}"
+        for number, target in enumerate(addresses):
+            fuzz(target, run.plan.messages, run.rng.randrange(1 << 30) + number)
+            fuzz_raw(target, _RAW_CONNECTIONS, run.rng.randrange(1 << 30))
+            if not head.is_running:
+                return f"it ended while {target} was shouted at: {' / '.join(head.errors[-3:])}"
+        return run.outcome(head)
+
+
+def _bad_neighbour(run: _Run) -> str:
+    """Let one source be damaged; the other one's messages must be what they are alone."""
+    damaged = run.folder / "damaged.mp4"
+    clip = run.scene.clip.read_bytes()
+    damaged.write_bytes(clip[: run.rng.randrange(len(clip) // 4, len(clip) // 2)])
+    output = run.folder / "{source}.jsonl"
+    with Program(run.folder, *run.scene.words(output, damaged)) as head:
+        ended = head.wait(PATIENCE_S)
+        if ended != ExitCode.SOURCE:
+            return f"exit code {ended}, not {int(ExitCode.SOURCE)}: {' / '.join(head.errors[-3:])}"
+        wrong = [differences(run.scene, run.folder / "clip.jsonl"), *head.wait_until_gone(), *head.left_files()]
+        return "; ".join(text for text in wrong if text)
+
+
+def _no_network(run: _Run) -> str:
+    """Give replicas a network that they cannot load: one line and exit code 4."""
+    words = [word for word in run.scene.words(run.output) if word != run.scene.device]
+    words.insert(words.index("--device") + 1, f"simulated:1:{run.folder / 'none.npz'}")
+    with Program(run.folder, *words) as head:
+        ended = head.wait(PATIENCE_S)
+        if ended != ExitCode.ENGINE or len(head.errors) != 1:
+            return f"exit code {ended}, not {int(ExitCode.ENGINE)}: {' / '.join(head.errors)}"
+        return "; ".join([*head.wait_until_gone(), *head.left_files()])
+
+
+#: Every fault, and whether it is one of chance, to be run as often as was asked for.
+FAULTS: dict[str, tuple[Callable[[_Run], str], bool]] = {
+    "lane killed": (_child("lane", signal.SIGKILL), True),
+    "lane stopped": (_child("lane", signal.SIGSTOP), True),
+    "replica killed": (_child("replica", signal.SIGKILL), True),
+    "replica stopped": (_child("replica", signal.SIGSTOP), True),
+    "head killed and resumed": (_resume, True),
+    "worker killed": (_worker(signal.SIGKILL), True),
+    "worker stopped": (_worker(signal.SIGSTOP), True),
+    "sockets fuzzed": (_fuzz, False),
+    "source damaged": (_bad_neighbour, False),
+    "network missing": (_no_network, False),
+}
+
+
+def measure_faults(plan: FaultsPlan) -> bool:
+    """Run the faults and print the report; True if nothing was wrong."""
+    results = run_faults(plan)
+    report({"bench": "faults", "frames": plan.frames, "service_ms": plan.service_ms, "runs": results})
+    return all(result["identical"] == result["runs"] for result in results)
+
+
+def run_faults(plan: FaultsPlan) -> list[dict[str, Any]]:
+    """Run each fault as often as was asked for; give how often it left the result as it was, and what went wrong."""
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        folder = Path(name)
+        scene = make_scene(folder, plan.frames, plan.service_ms)
+        results = []
+        for fault in plan.only or FAULTS:
+            started_s = time.monotonic()
+            troubles = _repeat(plan, scene, folder, fault)
+            wrong = [trouble for trouble in troubles if trouble]
+            results.append(
+                {"fault": fault, "runs": len(troubles), "identical": len(troubles) - len(wrong), "wrong": wrong}
+            )
+            took_s = time.monotonic() - started_s
+            click.echo(f"{fault}: {len(troubles) - len(wrong)} of {len(troubles)} in {took_s:.0f} s", err=True)
+            for trouble in wrong:
+                click.echo(f"    {trouble}", err=True)
+        return results
+
+
+def _repeat(plan: FaultsPlan, scene: Scene, folder: Path, fault: str) -> list[str]:
+    run, is_of_chance = FAULTS[fault]
+    count = plan.runs if is_of_chance else max(1, plan.runs // 10)
+
+    def once(number: int) -> str:
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            rng = random.Random(f"{plan.seed} {fault} {number}")  # noqa: S311 - to be repeated, not to be secret
+            return run(_Run(scene, Path(own), rng, plan))
+
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        return list(pool.map(once, range(count)))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

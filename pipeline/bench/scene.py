@@ -1,0 +1,101 @@
+"""What `bench faults` disturbs: a clip, recorded field maps, and the messages of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posestream.models.registry import load_registry
+from posestream.pipeline.bench.program import Program
+from posestream.stages.synthetic import planted_maps, random_people
+
+__all__ = ["Scene", "differences", "make_scene", "messages"]
+
+#: The network whose layout the maps have; it is never run.
+_NETWORK = "human-pose-estimation-0001-int8"
+_WIDTH, _HEIGHT = 456, 256
+#: How many different maps; a frame's content chooses one, so that frames cannot be mixed up unnoticed.
+_MAPS = 24
+#: What another run may tell differently of the same frame.
+_OF_THE_RUN = ("run", "captured_at", "published_at")
+#: Longest a run may take, in seconds.
+PATIENCE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A clip and what it gives."""
+
+    clip: Path
+    #: A device string.
+    device: str
+    expected: list[dict[str, Any]]
+    #: How long the undisturbed run had results, in seconds.
+    duration_s: float
+
+    def words(self, output: Path, *more: object, replicas: int = 2) -> list[object]:
+        """Give the command that runs the clip in processes."""
+        network: list[object] = ["--model", _NETWORK, "--device", self.device]
+        processes: list[object] = ["--mode", "processes", "--set", f"replicas.per_device={replicas}"]
+        return ["run", self.clip, *network, *processes, "--save-jsonl", output, "--quiet", *more]
+
+
+def make_scene(folder: Path, frames: int, service_ms: float) -> Scene:
+    """Make a clip and maps in a folder, and run them once undisturbed.
+
+    Raises:
+        RuntimeError: even that failed.
+    """
+    layout = load_registry()[_NETWORK].layout
+    rng, size = np.random.default_rng(0), (_HEIGHT // 8, _WIDTH // 8)
+    maps = [planted_maps(layout, random_people(layout, rng, number % 4, size), size) for number in range(_MAPS)]
+    heatmaps, pafs = (np.stack(parts) for parts in zip(*maps, strict=True))
+    np.savez(folder / "maps.npz", heatmaps_chw=heatmaps, pafs_chw=pafs)
+    clip = folder / "clip.mp4"
+    synthetic = f"synthetic:{_WIDTH}x{_HEIGHT}@30x{frames}"
+    _run(folder, "run", synthetic, "--device", f"simulated:1:{folder / 'maps.npz'}", "--save-video", clip, "--quiet")
+    scene = Scene(clip, f"simulated:{service_ms:g}:{folder / 'maps.npz'}", [], 0.0)
+    output = folder / "undisturbed.jsonl"
+    _run(folder, *scene.words(output))
+    expected = messages(output)
+    if len(expected) != frames or not any(message.get("people") for message in expected):
+        raise RuntimeError(f"the undisturbed run gave {len(expected)} messages of {frames}")
+    raw = [json.loads(line) for line in output.read_text().splitlines()]
+    return Scene(clip, scene.device, expected, raw[-1]["published_at"] - raw[0]["published_at"])
+
+
+def messages(path: Path) -> list[dict[str, Any]]:
+    """Read a file of messages without what is of the run alone; a line that is cut counts as one of its own."""
+    read = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = {"cut": line}
+        read.append({key: value for key, value in message.items() if key not in _OF_THE_RUN})
+    return read
+
+
+def differences(scene: Scene, path: Path) -> str:
+    """Tell in one line how a file's messages differ from the undisturbed ones; empty if they do not."""
+    found = messages(path)
+    for number, (one, other) in enumerate(zip(found, scene.expected, strict=False)):
+        if one != other:
+            keys = [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
+            return f"message {number} differs in {', '.join(sorted(keys))}: {str(one)[:160]}"
+    return "" if len(found) == len(scene.expected) else f"{len(found)} messages, not {len(scene.expected)}"
+
+
+def _run(folder: Path, *words: object) -> None:
+    with Program(folder, *words) as program:
+        started_s = time.monotonic()
+        code = program.wait(PATIENCE_S)
+        if code != 0:
+            raise RuntimeError(
+                f"{words}: exit code {code} after {time.monotonic() - started_s:.0f} s: {program.errors}"
+            )
