@@ -13,7 +13,7 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire import Fields, Posed, Task, array
 from posestream.stages.items import FieldMaps, FrameKey, NetInput, Person, Poses, Transform
 
-__all__ = ["fields_of", "image_of", "maps_of", "people_payloads", "posed_of", "poses_of", "task_of"]
+__all__ = ["fields_of", "image_of", "is_whole", "maps_of", "people_payloads", "posed_of", "poses_of", "task_of"]
 
 #: Sides of a network input are multiples of this in every network, and no longer than that, in pixels.
 _MULTIPLE, _LONGEST = 8, 1 << 15
@@ -93,6 +93,13 @@ def people_payloads(poses: Poses) -> tuple[NDArray[np.float32], NDArray[np.float
 
 
 def poses_of(posed: Posed, payloads: Sequence[zmq.Frame]) -> Poses:
+def is_whole(posed: Posed, payloads: Sequence[zmq.Frame]) -> bool:
+    """Tell whether `poses_of` can put a frame's people together from these payloads."""
+    values = (posed.people * posed.keypoints * _VALUES_PER_KEYPOINT, posed.people)
+    wanted = [count * np.dtype(np.float32).itemsize for count in values]
+    return min(posed.people, posed.keypoints) >= 0 and [len(payload.buffer) for payload in payloads] == wanted
+
+
     """Put a frame's people together again."""
     if len(payloads) != 2:
         raise DecodeError(f"{len(payloads)} payloads where people belong")
