@@ -92,7 +92,6 @@ def people_payloads(poses: Poses) -> tuple[NDArray[np.float32], NDArray[np.float
     return keypoints, np.array([person.score for person in poses.people], np.float32)
 
 
-def poses_of(posed: Posed, payloads: Sequence[zmq.Frame]) -> Poses:
 def is_whole(posed: Posed, payloads: Sequence[zmq.Frame]) -> bool:
     """Tell whether `poses_of` can put a frame's people together from these payloads."""
     values = (posed.people * posed.keypoints * _VALUES_PER_KEYPOINT, posed.people)
@@ -100,6 +99,7 @@ def is_whole(posed: Posed, payloads: Sequence[zmq.Frame]) -> bool:
     return min(posed.people, posed.keypoints) >= 0 and [len(payload.buffer) for payload in payloads] == wanted
 
 
+def poses_of(posed: Posed, payloads: Sequence[zmq.Frame]) -> Poses:
     """Put a frame's people together again."""
     if len(payloads) != 2:
         raise DecodeError(f"{len(payloads)} payloads where people belong")
