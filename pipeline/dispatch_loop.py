@@ -14,6 +14,7 @@ from typing import Any
 import zmq
 
 from posestream.pipeline.actions import Action, Assign, End, Finish, RecallFrame
+from posestream.pipeline.convert import is_whole
 from posestream.pipeline.counters import FrameCounts
 from posestream.pipeline.dispatcher import Dispatcher, DispatcherSettings
 from posestream.pipeline.errors import DecodeError
@@ -50,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 #: Longest wait for a message, in milliseconds: how late a stop or a silent replica is noticed.
 _POLL_MS = 50
+#: So many malformed messages are logged; more are only counted, lest somebody fill the log.
+_TOLD_MALFORMED = 3
 
 
 def tasks_identity(source: str) -> str:
@@ -65,6 +68,16 @@ def results_identity(source: str) -> str:
 def report_identity(source: str) -> str:
     """Name the socket through which a lane's process tells of itself."""
     return f"{source}/report"
+
+
+#: What comes from a lane, and the name of the socket that it comes from: nobody else may say it.
+_FROM_LANES: dict[type, Callable[[str], str]] = {
+    LaneHello: results_identity,
+    Task: tasks_identity,
+    LaneDrop: tasks_identity,
+    LaneEnd: tasks_identity,
+    LaneReport: report_identity,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +237,31 @@ class DispatchLoop:
             except zmq.Again:
                 return
             except DecodeError as error:
-                self.malformed += 1
-                _log.warning("ignored a malformed message: %s", error)
+                self._ignore(str(error))
                 continue
-            self._receive(peer, envelope)
+            if self._may_say(socket, peer, envelope.message):
+                self._receive(envelope)
+            else:
+                self._ignore(f"{type(envelope.message).__name__} from {peer!r}")
 
-    def _receive(self, peer: str, envelope: Envelope) -> None:
+    def _may_say(self, socket: ZmqSocket, peer: str, message: Any) -> bool:
+        """Tell whether a message belongs to this socket and to who sent it: nobody speaks for another one."""
+        if socket is self._lanes:
+            identity = _FROM_LANES.get(type(message))
+            return identity is not None and peer == identity(message.source)
+        return type(message) in self._handlers and type(message) not in _FROM_LANES and peer == message.replica
+
+    def _ignore(self, what: str) -> None:
+        """Count a message that is none of ours."""
+        self.malformed += 1
+        is_told = self.malformed <= _TOLD_MALFORMED
+        _log.log(logging.WARNING if is_told else logging.DEBUG, "ignored a malformed message: %s", what)
+
+    def _receive(self, envelope: Envelope) -> None:
         """Turn a message into an event."""
         message = envelope.message
         now_s = time.monotonic()
-        handle: Callable[..., Sequence[Action]] | None = self._handlers.get(type(message))
-        if handle is None:
-            self.malformed += 1
-            _log.warning("ignored %s from %s", type(message).__name__, peer)
-            return
+        handle = self._handlers[type(message)]
         self._decide(lambda: handle(envelope, now_s), envelope.payloads, message)
 
     @functools.cached_property
@@ -257,11 +281,7 @@ class DispatchLoop:
             Join: event(self._join),
             ReplicaHello: event(self._replica_hello),
             Heartbeat: event(self._heartbeat),
-            Result: event(
-                lambda m, now_s: dispatcher.result(
-                    m.replica, FrameKey(m.posed.source, m.posed.seq), m.posed.infer_s, now_s
-                )
-            ),
+            Result: self._result,
             Failed: event(self._failed),
             ReplicaBye: event(self._replica_bye),
         }
@@ -308,6 +328,16 @@ class DispatchLoop:
             self._waiting[key] = (task, envelope.payloads)
         return self._dispatcher.frame_taken(key, task.captured_s, now_s)
 
+    def _result(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
+        result = envelope.message
+        assert isinstance(result, Result)  # noqa: S101 - the table of handlers says so
+        posed = result.posed
+        key = FrameKey(posed.source, posed.seq)
+        if not is_whole(posed, envelope.payloads):
+            self._ignore(f"a result of {result.replica} whose payloads do not fit")
+            return self._dispatcher.failed(result.replica, key, now_s)
+        return self._dispatcher.result(result.replica, key, posed.infer_s, now_s)
+
     def _failed(self, failed: Failed, now_s: float) -> Sequence[Action]:
         _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
         return self._dispatcher.failed(failed.replica, FrameKey(failed.source, failed.seq), now_s)
@@ -318,9 +348,11 @@ class DispatchLoop:
         """Let the dispatcher decide under the lock, then send what it decided."""
         with self._lock:
             actions = event()
+        unreachable: dict[str, None] = {}
         for action in actions:
             if isinstance(action, Assign):
-                self._assign(action)
+                if not self._assign(action):
+                    unreachable[action.replica] = None
             elif isinstance(action, End):
                 self._end(action, message, payloads)
             elif isinstance(action, RecallFrame):
@@ -328,10 +360,13 @@ class DispatchLoop:
             elif isinstance(action, Finish):
                 self._listening.pop(action.source, None)
                 send_to(self._lanes, results_identity(action.source), Finished(action.source))
+        for replica in unreachable:
+            # Its connection was cut; if it comes back, its next heartbeat tells.
+            self._decide(functools.partial(self._dispatcher.replica_left, replica, time.monotonic()), ())
 
-    def _assign(self, action: Assign) -> None:
+    def _assign(self, action: Assign) -> bool:
         task, payloads = self._waiting.pop(action.key)
-        send_to(self._replicas, action.replica, Work((task,)), payloads)
+        return send_to(self._replicas, action.replica, Work((task,)), payloads)
 
     def _end(self, end: End, message: object, payloads: Sequence[zmq.Frame]) -> None:
         self._waiting.pop(end.key, None)

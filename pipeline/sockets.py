@@ -110,11 +110,14 @@ def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> 
 
 
 def send_to(socket: ZmqSocket, peer: str, message: Message, payloads: Sequence[Part] = ()) -> bool:
-    """Send an envelope to one peer of a ROUTER; False if that peer is not there (any more)."""
+    """Send an envelope to one peer of a ROUTER, without waiting: one that does not read must not stop all others.
+
+    False if that peer is not there (any more), or has left no room.
+    """
     try:
-        _send(socket, [peer.encode(), *encode(message, payloads)])
+        socket.send_multipart([peer.encode(), *encode(message, payloads)], zmq.NOBLOCK, copy=False)
     except zmq.ZMQError as error:
-        if error.errno == zmq.EHOSTUNREACH:
+        if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
             return False
         raise
     return True
