@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgpack
+import zmq
 
 from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
 from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.scene import PATIENCE_S, Scene, differences, make_scene
 from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.sockets import Sockets, ZmqContext
 
 __all__ = ["FAULTS", "FaultsPlan", "measure_faults", "run_faults"]
 
@@ -27,6 +30,10 @@ __all__ = ["FAULTS", "FaultsPlan", "measure_faults", "run_faults"]
 _TICK_S = 0.01
 #: Connections that send no ZeroMQ at all, to each address.
 _RAW_CONNECTIONS = 50
+#: Time of one inference while sockets are shouted at, in milliseconds, and how much longer for each message.
+_FUZZED_MS, _FUZZED_MS_EACH = 30.0, 0.03
+#: So many of the fuzzer's messages must have been counted; some never come, since a huge one cuts its connection.
+_LEAST_COUNTED = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +147,25 @@ def _worker(number: int) -> Callable[[_Run], str]:
 
 def _fuzz(run: _Run) -> str:
     """Shout at every socket of a head while it works."""
-    address = f"tcp://127.0.0.1:{_free_port()}"
-    # It must still be at work when the last message comes, so the clip comes again and again.
-    with run.start("--listen", address, "--log-format", "json") as head:
+    address, status = f"tcp://127.0.0.1:{_free_port()}", f"ipc://{run.folder}/status"
+    # It must still be at work when the last message comes, so it has slow replicas.
+    device = f"simulated:{_FUZZED_MS + _FUZZED_MS_EACH * run.plan.messages:g}:{run.scene.maps}"
+    words = ["--device", device, "--listen", address, "--set", f'pipeline.status=["{status}"]']
+    with run.start(*words) as head:
         trouble = run.wait_for_results(head)
         if trouble:
             return trouble
-        addresses = [address, *(f"ipc://{path}" for path in head.sockets())]
-        if len(addresses) != 3:
-            return f"sockets were not found: {addresses}"
-        for number, target in enumerate(addresses):
-            fuzz(target, run.plan.messages, run.rng.randrange(1 << 30) + number)
+        targets = [address, *(f"ipc://{path}" for path in head.sockets())]
+        if len(targets) != 3:
+            return f"sockets were not found: {targets}"
+        for target in targets:
+            fuzz(target, run.plan.messages, run.rng.randrange(1 << 30))
             fuzz_raw(target, _RAW_CONNECTIONS, run.rng.randrange(1 << 30))
-            if not head.is_running:
-                return f"it ended while {target} was shouted at: {' / '.join(head.errors[-3:])}"
+        if not head.is_running:
+            return f"it ended too early: {' / '.join(head.errors[-3:])}"
+        counted = _malformed(status)
+        if counted < _LEAST_COUNTED * 3 * run.plan.messages:
+            return f"it counted {counted} malformed messages of {3 * run.plan.messages}"
         return run.outcome(head)
 
 
@@ -173,9 +185,7 @@ def _bad_neighbour(run: _Run) -> str:
 
 def _no_network(run: _Run) -> str:
     """Give replicas a network that they cannot load: one line and exit code 4."""
-    words = [word for word in run.scene.words(run.output) if word != run.scene.device]
-    words.insert(words.index("--device") + 1, f"simulated:1:{run.folder / 'none.npz'}")
-    with Program(run.folder, *words) as head:
+    with run.start("--device", f"simulated:1:{run.folder / 'none.npz'}") as head:
         ended = head.wait(PATIENCE_S)
         if ended != ExitCode.ENGINE or len(head.errors) != 1:
             return f"exit code {ended}, not {int(ExitCode.ENGINE)}: {' / '.join(head.errors)}"
@@ -235,6 +245,20 @@ def _repeat(plan: FaultsPlan, scene: Scene, folder: Path, fault: str) -> list[st
 
     with ThreadPoolExecutor(plan.jobs) as pool:
         return list(pool.map(once, range(count)))
+
+
+def _malformed(status: str) -> int:
+    """Ask a head how many malformed messages it has counted."""
+    context: ZmqContext = zmq.Context()
+    with Sockets(context) as sockets:
+        listener = sockets.open(zmq.SUB, connect=status)
+        listener.setsockopt(zmq.SUBSCRIBE, b"status/")
+        counted = -1
+        while counted < 0 and listener.poll(int(PATIENCE_S * 1000)):
+            topic, told = listener.recv_multipart()
+            counted = msgpack.unpackb(told)["malformed"] if topic == b"status/" else counted
+    context.term()
+    return counted
 
 
 def _free_port() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,16 @@ class Scene:
     """A clip and what it gives."""
 
     clip: Path
-    #: A device string.
-    device: str
+    maps: Path
+    service_ms: float
     expected: list[dict[str, Any]]
     #: How long the undisturbed run had results, in seconds.
     duration_s: float
+
+    @property
+    def device(self) -> str:
+        """The device that answers with the maps."""
+        return f"simulated:{self.service_ms:g}:{self.maps}"
 
     def words(self, output: Path, *more: object, replicas: int = 2) -> list[object]:
         """Give the command that runs the clip in processes."""
@@ -55,18 +60,17 @@ def make_scene(folder: Path, frames: int, service_ms: float) -> Scene:
     rng, size = np.random.default_rng(0), (_HEIGHT // 8, _WIDTH // 8)
     maps = [planted_maps(layout, random_people(layout, rng, number % 4, size), size) for number in range(_MAPS)]
     heatmaps, pafs = (np.stack(parts) for parts in zip(*maps, strict=True))
-    np.savez(folder / "maps.npz", heatmaps_chw=heatmaps, pafs_chw=pafs)
-    clip = folder / "clip.mp4"
+    scene = Scene(folder / "clip.mp4", folder / "maps.npz", service_ms, [], 0.0)
+    np.savez(scene.maps, heatmaps_chw=heatmaps, pafs_chw=pafs)
     synthetic = f"synthetic:{_WIDTH}x{_HEIGHT}@30x{frames}"
-    _run(folder, "run", synthetic, "--device", f"simulated:1:{folder / 'maps.npz'}", "--save-video", clip, "--quiet")
-    scene = Scene(clip, f"simulated:{service_ms:g}:{folder / 'maps.npz'}", [], 0.0)
+    _run(folder, "run", synthetic, "--device", scene.device, "--save-video", scene.clip, "--quiet")
     output = folder / "undisturbed.jsonl"
     _run(folder, *scene.words(output))
     expected = messages(output)
     if len(expected) != frames or not any(message.get("people") for message in expected):
         raise RuntimeError(f"the undisturbed run gave {len(expected)} messages of {frames}")
     raw = [json.loads(line) for line in output.read_text().splitlines()]
-    return Scene(clip, scene.device, expected, raw[-1]["published_at"] - raw[0]["published_at"])
+    return replace(scene, expected=expected, duration_s=raw[-1]["published_at"] - raw[0]["published_at"])
 
 
 def messages(path: Path) -> list[dict[str, Any]]:
