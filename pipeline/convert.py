@@ -8,9 +8,9 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from posestream.models.engines.base import Completed
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire import Fields, Posed, Task, array
+from posestream.stages.ensemble import Maps
 from posestream.stages.items import FieldMaps, FrameKey, NetInput, Person, Poses, Transform
 
 __all__ = ["fields_of", "image_of", "is_whole", "maps_of", "people_payloads", "posed_of", "poses_of", "task_of"]
@@ -51,17 +51,18 @@ def image_of(task: Task, payload: zmq.Frame) -> NDArray[np.uint8]:
     return image
 
 
-def fields_of(task: Task, completed: Completed) -> Fields:
+def fields_of(task: Task, maps: Maps, infer_s: float) -> Fields:
     """Describe a network's output; its payloads are the heatmaps and the PAFs."""
-    channels, rows, columns = completed.heatmaps_chw.shape
+    heatmaps, pafs = maps
+    channels, rows, columns = heatmaps.shape
     return Fields(
         task,
         channels,
-        completed.pafs_chw.shape[0],
+        pafs.shape[0],
         rows,
         columns,
-        completed.heatmaps_chw.dtype.name,
-        completed.elapsed_s,
+        heatmaps.dtype.name,
+        infer_s,
     )
 
 

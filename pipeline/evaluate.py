@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posestream.models.engines.base import Completed, Engine
 from posestream.models.errors import EngineError
 from posestream.models.layout import Layout
 from posestream.models.spec import NetworkSpec
+from posestream.stages.ensemble import Ensemble, EnsembleSettings, Maps
 from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.group import Group, GroupSettings
 from posestream.stages.items import FieldMaps, Person, Poses
@@ -134,6 +136,7 @@ def pose_pictures(
     engine: Engine,
     net_height: int,
     settings: GroupSettings,
+    seen: EnsembleSettings | None = None,
 ) -> Iterator[Timed]:
     """Give each picture's people, by the stages that the pipeline is made of, one picture at a time.
 
@@ -142,18 +145,31 @@ def pose_pictures(
         EngineError: the engine failed.
     """
     preprocess = Preprocess(net_height, spec.input.multiple)
+    ensemble = Ensemble(spec.layout, spec.stride, spec.input.multiple, seen)
     group = Group(spec.layout, settings)
     for image_id, path in pictures:
         with PictureSource(SourceSettings(url=str(path))) as source:
             source.open()
             net_input = preprocess(next(source.frames()))
-        engine.prepare(*net_input.image.shape[:2])
-        engine.submit(image_id, net_input.image)
-        done = _wait(engine)
-        maps = FieldMaps(net_input.key, done.heatmaps_chw, done.pafs_chw, spec.stride, net_input.transform)
+        (heatmaps, pafs), network_s = _infer(engine, ensemble, net_input.image)
+        maps = FieldMaps(net_input.key, heatmaps, pafs, spec.stride, net_input.transform)
         begin = time.perf_counter()
         poses = group(maps)
-        yield Timed(image_id, poses, done.elapsed_s, time.perf_counter() - begin)
+        yield Timed(image_id, poses, network_s, time.perf_counter() - begin)
+
+
+def _infer(engine: Engine, ensemble: Ensemble, image: NDArray[np.uint8]) -> tuple[Maps, float]:
+    """Give a picture's maps and the time of its inferences, one after the other, in seconds."""
+    outputs: list[Maps] = []
+    network_s = 0.0
+    for number in range(ensemble.count):
+        view = ensemble.view(image, number)
+        engine.prepare(*view.shape[:2])
+        engine.submit(number, view)
+        done = _wait(engine)
+        outputs.append((done.heatmaps_chw, done.pafs_chw))
+        network_s += done.elapsed_s
+    return ensemble.mean(image, outputs), network_s
 
 
 def _wait(engine: Engine) -> Completed:

@@ -7,18 +7,17 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
 from posestream.pipeline.convert import fields_of, image_of
 from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
+from posestream.pipeline.frame_job import FrameJob
+from posestream.pipeline.serving import Serving
 from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.pipeline.wire import (
     Done,
@@ -45,14 +44,6 @@ _POLL_MS = 100
 _PREFETCH = 2
 
 
-@dataclass(slots=True)
-class _Job:
-    """A frame that the engine has, or will have next."""
-
-    task: Task
-    image: NDArray[np.uint8]
-
-
 class ReplicaProgress:
     """What a replica tells of itself; written by its threads, read by others."""
 
@@ -77,7 +68,7 @@ class InferLoop:
         replicas_address: str,
         fields_address: str,
         people_address: str,
-        open_engine: Callable[[], Engine],
+        serving: Serving,
         state: ReplicaProgress,
         patience_s: float = math.inf,
     ) -> None:
@@ -85,10 +76,13 @@ class InferLoop:
         self._replicas_address = replicas_address
         self._fields_address = fields_address
         self._people_address = people_address
-        self._open_engine = open_engine
+        self._open_engine = serving.opener
+        self._ensemble = serving.ensemble()
         self._state = state
-        self._queue: deque[_Job] = deque()
-        self._running: dict[int, _Job] = {}
+        #: Frames of which the engine has not all views yet; of the first one it may have some.
+        self._queue: deque[FrameJob] = deque()
+        #: By ticket, the frame and which view of it.
+        self._running: dict[int, tuple[FrameJob, int]] = {}
         self._tickets = 0
         self._grouping = 0
         self._beat_s = 0.0
@@ -125,7 +119,7 @@ class InferLoop:
 
     def _announce(self, engine: Engine) -> None:
         state = self._state
-        state.credits = engine.capacity + _PREFETCH
+        state.credits = -(-engine.capacity // self._ensemble.count) + _PREFETCH
         state.description = engine.description
         state.is_ready.set()
         send(self._tasks, ReplicaHello(state.name, engine.description, state.credits))
@@ -169,23 +163,27 @@ class InferLoop:
     def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
         """Queue frames, or give them back where the pictures do not fit."""
         try:
-            self._queue += [_Job(task, image_of(task, data)) for task, data in zip(work.tasks, payloads, strict=True)]
+            pairs = zip(work.tasks, payloads, strict=True)
+            self._queue += [FrameJob(task, image_of(task, data), self._ensemble) for task, data in pairs]
         except (DecodeError, ValueError) as error:
             for task in work.tasks:
                 self._fail(task, error)
 
     def _begin(self, engine: Engine) -> None:
-        """Give the engine as many frames as it takes."""
+        """Give the engine as many views of frames as it takes."""
         while self._queue and len(self._running) < engine.capacity:
-            job = self._queue.popleft()
-            self._prepare(engine, job.image.shape[0], job.image.shape[1])
+            job = self._queue[0]
+            number, image = job.next_view()
+            if job.has_begun:
+                self._queue.popleft()
+            self._prepare(engine, image.shape[0], image.shape[1])
             self._tickets += 1
             try:
-                engine.submit(self._tickets, job.image)
+                engine.submit(self._tickets, image)
             except EngineError as error:
-                self._fail(job.task, error)
+                self._give_up(job, error)
             else:
-                self._running[self._tickets] = job
+                self._running[self._tickets] = (job, number)
 
     def _prepare(self, engine: Engine, height: int, width: int) -> None:
         """Let the engine compile for a shape that is new, and say so, since that may take long."""
@@ -201,12 +199,23 @@ class InferLoop:
         try:
             done = engine.completed()
         except InferenceError as error:
-            self._fail(self._running.pop(error.ticket).task, error)
+            self._give_up(self._running.pop(error.ticket)[0], error)
             return
         for completed in done:
-            job = self._running.pop(completed.ticket)
-            self._grouping += 1
-            send(self._fields, fields_of(job.task, completed), [completed.heatmaps_chw, completed.pafs_chw])
+            job, number = self._running.pop(completed.ticket)
+            job.add(number, completed)
+            if job.is_done:
+                self._grouping += 1
+                heatmaps, pafs = maps = job.maps()
+                send(self._fields, fields_of(job.task, maps, job.infer_s), [heatmaps, pafs])
+
+    def _give_up(self, job: FrameJob, error: Exception) -> None:
+        """Tell once that a frame cannot be done, and begin no more of it."""
+        if self._queue and self._queue[0] is job:
+            self._queue.popleft()
+        if not job.has_failed:
+            job.has_failed = True
+            self._fail(job.task, error)
 
     def _forward(self) -> None:
         """Pass on to the dispatcher what was grouped."""

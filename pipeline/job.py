@@ -44,7 +44,15 @@ class Job:
     def serving(self, device: str) -> Serving:
         """What a replica on this device works with."""
         network, requests = self.settings.network, self.settings.replicas.requests
-        return Serving(self.choice.spec, self.choice.weights, device, network.precision, requests, self.settings.group)
+        return Serving(
+            self.choice.spec,
+            self.choice.weights,
+            device,
+            network.precision,
+            requests,
+            self.settings.group,
+            network.ensemble,
+        )
 
 
 def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore_progress) -> Job:

@@ -38,7 +38,7 @@ class Replica:
     ) -> None:
         self._state = ReplicaProgress(name)
         fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
-        infer = InferLoop(context, address, fields, people, serving.opener, self._state, patience_s)
+        infer = InferLoop(context, address, fields, people, serving, self._state, patience_s)
         grouping = GroupLoop(context, fields, people, serving.group(), serving.spec, name)
 
         def on_group_end() -> None:

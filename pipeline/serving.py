@@ -17,6 +17,8 @@ from posestream.models.weights import Weights, WeightStore
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.wire import Serve
+from posestream.stages.ensemble import Ensemble, EnsembleSettings
+from posestream.stages.errors import SettingsError
 from posestream.stages.group import Group, GroupSettings
 
 __all__ = ["Serving", "serve_message", "serving_of"]
@@ -26,7 +28,7 @@ _GROUP = TypeAdapter(GroupSettings)
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a replica needs to work: its network and device, and how to group."""
+    """What a replica needs to work: its network and device, how often each frame is seen, and how to group."""
 
     spec: NetworkSpec
     weights: Weights
@@ -34,11 +36,16 @@ class Serving:
     precision: str
     requests: int
     group_settings: GroupSettings
+    ensemble_settings: EnsembleSettings
 
     @property
     def opener(self) -> Callable[[], Engine]:
         """What the replica calls, in its own thread, to have its engine."""
         return lambda: open_engine(self.spec, self.weights, self.device, self.precision, self.requests)
+
+    def ensemble(self) -> Ensemble:
+        """Make what lets the network see each frame as often as wanted."""
+        return Ensemble(self.spec.layout, self.spec.stride, self.spec.input.multiple, self.ensemble_settings)
 
     def group(self) -> Group:
         """Make the grouping of one replica."""
@@ -49,7 +56,9 @@ def serve_message(spec: NetworkSpec, settings: Settings) -> Serve:
     """Say what the replicas of a job are to serve."""
     digests = tuple(file.digest for file in spec.files)
     group = _GROUP.dump_json(settings.group).decode()
-    return Serve(spec.name, digests, settings.network.precision, settings.replicas.requests, group)
+    network = settings.network
+    requests = settings.replicas.requests
+    return Serve(spec.name, digests, network.precision, requests, group, network.flip, network.scales)
 
 
 def serving_of(serve: Serve, device: str, store: WeightStore) -> Serving:
@@ -65,6 +74,9 @@ def serving_of(serve: Serve, device: str, store: WeightStore) -> Serving:
         raise ModelError(f"cannot serve {serve.model}: the head's has other digests than the one known here")
     try:
         group = _GROUP.validate_json(serve.group)
+        ensemble = EnsembleSettings(flip=serve.flip, scales=serve.scales)
     except ValidationError as error:
         raise DecodeError(f"the head's [group] settings do not fit: {error.errors()[0]['msg']}") from error
-    return Serving(choice.spec, choice.weights, choice.device, serve.precision, serve.requests, group)
+    except SettingsError as error:
+        raise DecodeError(f"the head's settings do not fit: {error}") from error
+    return Serving(choice.spec, choice.weights, choice.device, serve.precision, serve.requests, group, ensemble)

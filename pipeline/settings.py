@@ -7,11 +7,12 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from posestream.stages.ensemble import EnsembleSettings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group import GroupSettings
 from posestream.stages.output_display import DisplaySettings
@@ -49,6 +50,20 @@ class NetworkTable(_Table):
     #: Height of the network input in pixels.
     net_height: Annotated[int, Field(ge=64, le=4096, multiple_of=8)] = 256
     precision: Literal["auto", "f32", "bf16"] = "auto"
+    #: True: the network sees each picture mirrored too, for twice the inferences.
+    flip: bool = False
+    #: Sizes at which it sees each picture, as fractions of the network input; one of them is 1.
+    scales: tuple[float, ...] = (1.0,)
+
+    @model_validator(mode="after")
+    def _check_scales(self) -> Self:
+        self.ensemble  # noqa: B018 - it refuses scales without sense
+        return self
+
+    @property
+    def ensemble(self) -> EnsembleSettings:
+        """How often each picture is seen."""
+        return EnsembleSettings(flip=self.flip, scales=self.scales)
 
 
 class ReplicasTable(_Table):

@@ -243,7 +243,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """What a replica is to serve: a network by name and digests, and how to group."""
+    """What a replica is to serve: a network by name and digests, how often each frame is seen, and how to group."""
 
     model: str
     digests: tuple[str, ...]
@@ -251,6 +251,10 @@ class Serve:
     requests: int
     #: The `[group]` table as JSON.
     group: str
+    #: True: mirrored too.
+    flip: bool
+    #: As fractions of the frame's network input.
+    scales: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

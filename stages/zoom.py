@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from posestream.stages.items import frozen
 
-__all__ = ["ZOOM", "Zoom"]
+__all__ = ["ZOOM", "Zoom", "cubic_matrix", "resampled"]
 
 #: Heatmaps are brought to this many times their resolution before their maxima are taken: joints of small people
 #: are less than two cells apart, and would be one maximum.
@@ -35,16 +35,12 @@ class Zoom:
         """Zoom K finite maps."""
         count, height, width = maps_khw.shape
         zoomed = np.zeros((count, ZOOM * height + 2, ZOOM * width + 1), np.float32)
-        wide = _product(maps_khw, zoom_matrix(width).T, self._rows(width, ZOOM * width + 1))
+        wide = _product(maps_khw, zoom_matrix(width).T, _rows(width, ZOOM * width + 1))
         matrix = zoom_matrix(height)
-        step = self._rows(height, ZOOM * width + 1)
+        step = _rows(height, ZOOM * width + 1)
         for begin in range(0, len(matrix), step):
             np.matmul(matrix[begin : begin + step], wide, out=zoomed[:, begin : min(begin + step, len(matrix))])
         return zoomed
-
-    def _rows(self, inner: int, columns: int) -> int:
-        """Give how many rows of a product stay within the limit."""
-        return max(1, MOST_MULTIPLICATIONS // (inner * columns))
 
 
 def _product(maps: NDArray[np.float32], matrix: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
@@ -65,12 +61,37 @@ def zoom_matrix(size: int) -> NDArray[np.float32]:
     and a half has its maximum at the very edge. The smoothing leaves what is beyond out.
     """
     zoomed = ZOOM * size
-    position = (np.arange(zoomed) + 0.5) / ZOOM - 0.5
-    away = np.abs(position[:, None] - np.arange(size))
-    near = ((CUBIC_A + 2) * away - (CUBIC_A + 3)) * away * away + 1
-    far = (((away - 5) * away + 8) * away - 4) * CUBIC_A
-    cubic = np.where(away <= 1, near, np.where(away < 2, far, 0))
+    cubic = cubic_matrix((np.arange(zoomed) + 0.5) / ZOOM - 0.5, size)
     steps = np.arange(zoomed)[:, None] - np.arange(zoomed)
     smooth = np.exp(-0.5 * (steps / SMOOTHING_ZOOMED) ** 2) * (np.abs(steps) <= 4 * SMOOTHING_ZOOMED)
     smooth /= smooth.sum(axis=1, keepdims=True)
     return frozen(np.concatenate([np.zeros((1, size)), smooth @ cubic]).astype(np.float32))
+
+
+def cubic_matrix(position: NDArray[np.floating], size: int) -> NDArray[np.floating]:
+    """Give the P×size matrix that interpolates cubically at P positions, with zeros beyond the edges.
+
+    Positions count from the first cell's centre.
+    """
+    away = np.abs(position[:, None] - np.arange(size))
+    near = ((CUBIC_A + 2) * away - (CUBIC_A + 3)) * away * away + 1
+    far = (((away - 5) * away + 8) * away - 4) * CUBIC_A
+    return np.where(away <= 1, near, np.where(away < 2, far, 0))
+
+
+def resampled(
+    maps_chw: NDArray[np.float32], down: NDArray[np.float32], across: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Take C×h×w maps to C×H×W ones by an H×h and a W×w matrix."""
+    count, height, width = maps_chw.shape
+    wide = _product(maps_chw, across.T, _rows(width, len(across)))
+    result = np.empty((count, len(down), len(across)), np.float32)
+    step = _rows(height, len(across))
+    for begin in range(0, len(down), step):
+        np.matmul(down[begin : begin + step], wide, out=result[:, begin : begin + step])
+    return result
+
+
+def _rows(inner: int, columns: int) -> int:
+    """Give how many rows of a product stay within the limit."""
+    return max(1, MOST_MULTIPLICATIONS // (inner * columns))

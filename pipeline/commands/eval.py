@@ -60,7 +60,7 @@ def _evaluate(settings: Settings, console: Console, images: Path, annotations: P
     # One request: a picture's time is then its own, and not its wait for others.
     with closing(open_engine(choice.spec, choice.weights, choice.device, network.precision, 1)) as engine:
         watched = track(pictures, "pictures", console=console, transient=True)
-        posed = pose_pictures(watched, choice.spec, engine, network.net_height, settings.group)
+        posed = pose_pictures(watched, choice.spec, engine, network.net_height, settings.group, network.ensemble)
         figures = evaluate(labels, posed, choice.spec.layout, save_results)
         report(
             {
@@ -68,6 +68,8 @@ def _evaluate(settings: Settings, console: Console, images: Path, annotations: P
                 "model": choice.spec.name,
                 "engine": engine.description,
                 "net_height": network.net_height,
+                "flip": network.flip,
+                "scales": network.scales,
                 **figures,
             }
         )

@@ -34,6 +34,7 @@ from posestream.pipeline.wire import (
     Task,
     Work,
 )
+from posestream.stages.ensemble import Ensemble, EnsembleSettings
 from posestream.stages.group import Group, GroupSettings
 
 #: Nothing here takes longer.
@@ -57,10 +58,17 @@ class Desk:
         self.replica: Replica | None = None
         self.beats = 0
 
-    def start(self, open_engine: Callable[[], Engine], group: Callable[..., Any] | None = None) -> Replica:
+    def start(
+        self,
+        open_engine: Callable[[], Engine],
+        group: Callable[..., Any] | None = None,
+        seen: EnsembleSettings | None = None,
+    ) -> Replica:
         """Start a replica with this engine."""
         grouping = group or Group(self._spec.layout, GroupSettings())
-        serving = SimpleNamespace(opener=open_engine, group=lambda: grouping, spec=self._spec)
+        spec = self._spec
+        ensemble = Ensemble(spec.layout, spec.stride, spec.input.multiple, seen)
+        serving = SimpleNamespace(opener=open_engine, group=lambda: grouping, ensemble=lambda: ensemble, spec=spec)
         self.replica = Replica("r1", self._context, "inproc://desk", cast(Serving, serving), lambda: None)
         self.replica.start()
         return self.replica
@@ -214,6 +222,44 @@ def test_a_picture_that_the_engine_refuses_is_told(desk: Desk, spec: NetworkSpec
     desk.give(task(0), task(1))
     desk.expect(ReplicaHello)
     assert desk.expect(Failed).error == "not this one"
+    assert desk.expect(Result).posed.seq == 1
+
+
+def test_a_mirrored_and_scaled_frame_is_one_result(desk: Desk, spec: NetworkSpec) -> None:
+    """A frame that is seen four times gives one result, after its last inference, and fewer frames fill the engine."""
+    engine = ManualEngine(spec, capacity=4)
+    desk.start(lambda: engine, seen=EnsembleSettings(flip=True, scales=(1.0, 0.5)))
+    assert desk.ready().credits == 1 + 2
+    desk.give(task(0), task(1))
+    desk.expect(ReplicaHello)
+    desk.expect(ReplicaHello)  # for the smaller size
+    for _ in range(4):
+        engine.wait_for_submission()
+    assert engine.prepared == [(HEIGHT, WIDTH), (HEIGHT // 2, 48)]
+    engine.finish(4)
+    assert desk.expect(Result).posed.seq == 0
+    for _ in range(4):
+        engine.wait_for_submission()
+        engine.finish()
+    assert desk.expect(Result).posed.seq == 1
+    assert engine.most_running == 4
+
+
+def test_a_view_that_fails_is_its_frames_failure_once(desk: Desk, spec: NetworkSpec) -> None:
+    """Where several of a frame's inferences fail, the frame has failed once; no more of it is begun."""
+    engine = ManualEngine(spec, capacity=2)
+    desk.start(lambda: engine, seen=EnsembleSettings(flip=True, scales=(1.0, 0.5)))
+    desk.ready()
+    desk.give(task(0), task(1))
+    desk.expect(ReplicaHello)
+    for reason in ("first", "second"):
+        engine.wait_for_submission()
+        engine.fail(reason)
+    assert desk.expect(Failed).error == "first"
+    for _ in range(4):
+        engine.wait_for_submission()
+        engine.finish()
+    desk.expect(ReplicaHello)  # for the other frame's smaller size
     assert desk.expect(Result).posed.seq == 1
 
 

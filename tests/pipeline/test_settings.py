@@ -122,6 +122,8 @@ def test_a_wrong_value_is_told_with_its_key_and_file(raw: dict[str, Any], key: s
     [
         {"group": {"peak_threshold": 2.0}},
         {"group": {"most_people": 0}},
+        {"network": {"scales": [0.5]}},
+        {"network": {"scales": [1.0, 2.0]}},
         {"output": {"video": {"path": "a.avi"}}},
         {"output": {"images": {"folder": "a", "format": "gif"}}},
     ],
