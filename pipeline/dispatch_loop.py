@@ -318,7 +318,9 @@ class DispatchLoop:
 
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
         send_to(self._replicas, beat.replica, Heard())
-        return self._dispatcher.replica_heard(beat.replica, now_s, is_loading=beat.is_loading, credit=beat.credits)
+        return self._dispatcher.replica_heard(
+            beat.replica, now_s, is_loading=beat.is_loading, credit=beat.credits, held=beat.held
+        )
 
     def _task(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
         task = envelope.message

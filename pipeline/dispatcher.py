@@ -6,7 +6,7 @@ The class has no socket, thread or clock of its own, so that thousands of random
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from posestream.pipeline.actions import Action, Assign, End, Finish, RecallFrame
@@ -25,6 +25,8 @@ class DispatcherSettings:
     heartbeat_timeout_s: float = 5.0
     #: The same while it loads its network or compiles for a new shape.
     loading_timeout_s: float = 180.0
+    #: A frame that a replica was given so long ago and says not to have got lost on the way, there or back.
+    way_timeout_s: float = 5.0
     #: A frame that brought down so many replicas is dropped as poison.
     poison_after: int = 2
 
@@ -155,13 +157,19 @@ class Dispatcher:
         actions = self.replica_lost(name, now_s) if credit == 0 and name in self._replicas else []
         return actions + self.replica_heard(name, now_s, is_loading=False, credit=credit)
 
-    def replica_heard(self, name: str, now_s: float, *, is_loading: bool, credit: int) -> list[Action]:
-        """Note a replica's heartbeat; one that was given up (the whole process may have slept) is back by it."""
+    def replica_heard(
+        self, name: str, now_s: float, *, is_loading: bool, credit: int, held: Collection[FrameKey] | None = None
+    ) -> list[Action]:
+        """Note a replica's heartbeat; one that was given up (the whole process may have slept) is back by it.
+
+        `held` is what it says to have: what it should have and has not is handed out again, and it is not to blame.
+        """
         replica = self._replicas.setdefault(name, ReplicaRecord(now_s))
         replica.heard_s = now_s
         replica.credits = credit
         replica.is_loading = is_loading or credit == 0
-        return self._hand_out(now_s)
+        recalls = [] if held is None else self._miss(replica, held, now_s)
+        return recalls + self._hand_out(now_s)
 
     def replica_lost(self, name: str, now_s: float) -> list[Action]:
         """Take back what a replica holds: it died, hung or left."""
@@ -258,6 +266,13 @@ class Dispatcher:
     def _is_in_flight(self, frame: FrameInFlight) -> bool:
         return self._sources[frame.key.source].frames.get(frame.key.seq) is frame
 
+    def _miss(self, replica: ReplicaRecord, held: Collection[FrameKey], now_s: float) -> list[Action]:
+        """Take back the frames that a replica was given long ago and has not."""
+        patience_s = self._settings.way_timeout_s
+        missing = [key for key, frame in replica.held.items() if key not in held and now_s - frame.given_s > patience_s]
+        frames = [replica.held.pop(key) for key in missing]
+        return [self._recall(frame) for frame in frames if self._is_in_flight(frame)]
+
     def _lose(self, frame: FrameInFlight) -> list[Action]:
         frame.losses += 1
         if frame.losses >= self._settings.poison_after:
@@ -300,6 +315,7 @@ class Dispatcher:
                 actions += self._drop(key, Stage.DISPATCH, Reason.EXPIRED)
                 continue
             frame.phase = Phase.HELD
+            frame.given_s = now_s
             self._replicas[replica].held[key] = frame
             actions.append(Assign(replica, key))
         return actions

@@ -34,6 +34,8 @@ class FrameInFlight:
     losses: int = 0
     #: True once its lane was asked for it again.
     was_recalled: bool = False
+    #: When it was last given to a replica.
+    given_s: float = 0.0
 
 
 @dataclass(slots=True)

@@ -27,10 +27,12 @@ from posestream.pipeline.wire import (
     Heartbeat,
     ReplicaBye,
     ReplicaHello,
+    Result,
     Stop,
     Task,
     Work,
 )
+from posestream.stages.items import FrameKey
 
 __all__ = ["InferLoop", "ReplicaProgress"]
 
@@ -84,6 +86,8 @@ class InferLoop:
         #: By ticket, the frame and which view of it.
         self._running: dict[int, tuple[FrameJob, int]] = {}
         self._tickets = 0
+        #: What was accepted and not yet given back.
+        self._held: dict[FrameKey, None] = {}
         self._grouping = 0
         self._beat_s = 0.0
         self._heard_s = time.monotonic()
@@ -165,6 +169,7 @@ class InferLoop:
         try:
             pairs = zip(work.tasks, payloads, strict=True)
             self._queue += [FrameJob(task, image_of(task, data), self._ensemble) for task, data in pairs]
+            self._held |= {FrameKey(task.source, task.seq): None for task in work.tasks}
         except (DecodeError, ValueError) as error:
             for task in work.tasks:
                 self._fail(task, error)
@@ -221,6 +226,8 @@ class InferLoop:
         """Pass on to the dispatcher what was grouped."""
         for envelope in _envelopes(self._people):
             self._grouping -= 1
+            if isinstance(envelope.message, Result):
+                self._held.pop(FrameKey(envelope.message.posed.source, envelope.message.posed.seq), None)
             send(self._tasks, envelope.message, [payload.buffer for payload in envelope.payloads])
 
     def _look_for_head(self) -> None:
@@ -229,6 +236,7 @@ class InferLoop:
             raise HeadError(f"the head at {self._replicas_address} has not answered for {self._patience_s:g} s")
 
     def _fail(self, task: Task, error: Exception) -> None:
+        self._held.pop(FrameKey(task.source, task.seq), None)
         send(self._tasks, Failed(self._state.name, task.source, task.seq, str(error)))
 
     @property
@@ -238,7 +246,9 @@ class InferLoop:
     def _beat(self, *, is_loading: bool) -> None:
         """Tell the dispatcher that the loop goes round."""
         self._beat_s = time.monotonic()
-        send(self._tasks, Heartbeat(self._state.name, is_loading, self._state.credits))
+        # What has come while the engine compiled is held as well.
+        self._take()
+        send(self._tasks, Heartbeat(self._state.name, is_loading, self._state.credits, tuple(self._held)))
 
 
 def _envelopes(socket: ZmqSocket) -> list[Envelope]:

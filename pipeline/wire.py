@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from posestream.pipeline.codec import record_check, record_pack
 from posestream.pipeline.errors import DecodeError
-from posestream.stages.items import Reason, Stage
+from posestream.stages.items import FrameKey, Reason, Stage
 
 __all__ = [
     # between threads
@@ -203,6 +203,8 @@ class Heartbeat:
     replica: str
     is_loading: bool
     credits: int
+    #: The frames that it has: one that it was given long ago and has not was lost with a connection that was cut.
+    held: tuple[FrameKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,21 @@ def test_a_replica_that_was_given_up_is_back_with_its_next_heartbeat() -> None:
     assert made.replica_heard("r1", 100.1, is_loading=False, credit=1) == [Assign("r1", FrameKey("file", 0))]
 
 
+def test_a_frame_that_got_lost_on_the_way_is_handed_out_again() -> None:
+    """What a replica was given long ago and says not to have is recalled, without blame and once; the rest stays."""
+    made = dispatcher("file")
+    made.replica_joined("r1", 3, 0.0)
+    take(made, "file", 0, 1)
+    take(made, "file", 2, now_s=3.0)
+    first, second, third = (FrameKey("file", seq) for seq in range(3))
+    assert made.replica_heard("r1", 5.0, is_loading=False, credit=3, held=[second]) == []
+    assert made.replica_heard("r1", 5.1, is_loading=False, credit=3, held=[second]) == [RecallFrame(first)]
+    assert made.replica_heard("r1", 5.2, is_loading=False, credit=3, held=[second]) == []
+    assert take(made, "file", 0, now_s=5.3) == [Assign("r1", first)]
+    assert set(made.replica_lost("r1", 5.4)) == {RecallFrame(first), RecallFrame(second), RecallFrame(third)}
+    assert made.counts["file"].dropped.total() == 0
+
+
 def test_a_replica_that_loads_anew_under_its_name_holds_nothing() -> None:
     """A replica started again says hello without credits: what its former life held goes to others."""
     made = dispatcher("file")
