@@ -20,6 +20,7 @@ import zmq
 from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
 from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.program import Program
+from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.scene import PATIENCE_S, Scene, differences, make_scene
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.sockets import Sockets, ZmqContext
@@ -72,14 +73,14 @@ class _Run:
         """Start the head."""
         return Program(self.folder, *self.scene.words(self.output, *more, replicas=replicas))
 
-    def wait_for_results(self, head: Program) -> str:
+    def wait_for_results(self, head: Program, share: float = 0.8) -> str:
         """Wait until there are messages, and a moment more; tell what went wrong meanwhile."""
         deadline_s = time.monotonic() + PATIENCE_S
         while not (self.output.exists() and self.output.stat().st_size):
             if not head.is_running or time.monotonic() > deadline_s:
                 return f"no results: {' / '.join(head.errors[-3:])}"
             time.sleep(_TICK_S)
-        time.sleep(self.rng.uniform(0.0, 0.8 * self.scene.duration_s))
+        time.sleep(self.rng.uniform(0.0, share * self.scene.duration_s))
         return "" if head.is_running else "it ended before it could be disturbed"
 
     def outcome(self, head: Program, code: int = ExitCode.DONE) -> str:
@@ -145,6 +146,23 @@ def _worker(number: int) -> Callable[[_Run], str]:
     return run
 
 
+def _wire(run: _Run) -> str:
+    """Cut the connection of the only worker three times; it calls again, and what was on its way must not be missed."""
+    port = _free_port()
+    words = ["--listen", f"tcp://127.0.0.1:{port}", "--set", 'replicas.devices=["none"]']
+    with (
+        run.start(*words, replicas=1) as head,
+        Proxy(port) as proxy,
+        Program(run.folder, "worker", "--connect", proxy.address, "--device", run.scene.device) as worker,
+    ):
+        for _ in range(3):
+            trouble = run.wait_for_results(head, 0.5)
+            if trouble:
+                return trouble
+            proxy.cut()
+        return run.outcome(head) or ("" if worker.wait(PATIENCE_S) == 0 else f"the worker: {worker.errors[-1:]}")
+
+
 def _fuzz(run: _Run) -> str:
     """Shout at every socket of a head while it works."""
     address, status = f"tcp://127.0.0.1:{_free_port()}", f"ipc://{run.folder}/status"
@@ -201,6 +219,7 @@ FAULTS: dict[str, tuple[Callable[[_Run], str], bool]] = {
     "head killed and resumed": (_resume, True),
     "worker killed": (_worker(signal.SIGKILL), True),
     "worker stopped": (_worker(signal.SIGSTOP), True),
+    "worker's wire cut": (_wire, True),
     "sockets fuzzed": (_fuzz, False),
     "source damaged": (_bad_neighbour, False),
     "network missing": (_no_network, False),
