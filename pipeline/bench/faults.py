@@ -21,7 +21,7 @@ from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
 from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
-from posestream.pipeline.bench.scene import PATIENCE_S, Scene, differences, make_scene
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences, make_scene, synthetic_differences
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.sockets import Sockets, ZmqContext
 
@@ -31,8 +31,6 @@ __all__ = ["FAULTS", "FaultsPlan", "measure_faults", "run_faults"]
 _TICK_S = 0.01
 #: Connections that send no ZeroMQ at all, to each address.
 _RAW_CONNECTIONS = 50
-#: Time of one inference while sockets are shouted at, in milliseconds, and how much longer for each message.
-_FUZZED_MS, _FUZZED_MS_EACH = 30.0, 0.03
 #: So many of the fuzzer's messages must have been counted; some never come, since a huge one cuts its connection.
 _LEAST_COUNTED = 0.9
 
@@ -83,14 +81,14 @@ class _Run:
         time.sleep(self.rng.uniform(0.0, share * self.scene.duration_s))
         return "" if head.is_running else "it ended before it could be disturbed"
 
-    def outcome(self, head: Program, code: int = ExitCode.DONE) -> str:
+    def outcome(self, head: Program, compare: Callable[[Scene, Path], str] = differences) -> str:
         """Wait for the end and tell what is wrong with it; empty if nothing is."""
         ended = head.wait(PATIENCE_S)
         if ended is None:
             return f"it did not end in {PATIENCE_S:g} s: {' / '.join(head.errors[-3:])}"
-        if ended != code:
-            return f"exit code {ended}, not {code}: {' / '.join(head.errors[-3:])}"
-        wrong = [differences(self.scene, self.output), *head.wait_until_gone(), *head.left_files()]
+        if ended != ExitCode.DONE:
+            return f"exit code {ended}: {' / '.join(head.errors[-3:])}"
+        wrong = [compare(self.scene, self.output), *head.wait_until_gone(), *head.left_files()]
         return "; ".join(text for text in wrong if text)
 
 
@@ -166,10 +164,9 @@ def _wire(run: _Run) -> str:
 def _fuzz(run: _Run) -> str:
     """Shout at every socket of a head while it works."""
     address, status = f"tcp://127.0.0.1:{_free_port()}", f"ipc://{run.folder}/status"
-    # It must still be at work when the last message comes, so it has slow replicas.
-    device = f"simulated:{_FUZZED_MS + _FUZZED_MS_EACH * run.plan.messages:g}:{run.scene.maps}"
-    words = ["--device", device, "--listen", address, "--set", f'pipeline.status=["{status}"]']
-    with run.start(*words) as head:
+    # It must still be at work when the last message comes, so its source has no end.
+    more = ["--listen", address, "--set", f'pipeline.status=["{status}"]']
+    with Program(run.folder, *run.scene.words(run.output, *more, source=SYNTHETIC)) as head:
         trouble = run.wait_for_results(head)
         if trouble:
             return trouble
@@ -184,7 +181,8 @@ def _fuzz(run: _Run) -> str:
         counted = _malformed(status)
         if counted < _LEAST_COUNTED * 3 * run.plan.messages:
             return f"it counted {counted} malformed messages of {3 * run.plan.messages}"
-        return run.outcome(head)
+        head.signal(signal.SIGTERM)
+        return run.outcome(head, synthetic_differences)
 
 
 def _bad_neighbour(run: _Run) -> str:
@@ -235,35 +233,33 @@ def measure_faults(plan: FaultsPlan) -> bool:
 
 def run_faults(plan: FaultsPlan) -> list[dict[str, Any]]:
     """Run each fault as often as was asked for; give how often it left the result as it was, and what went wrong."""
-    with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        folder = Path(name)
-        scene = make_scene(folder, plan.frames, plan.service_ms)
-        results = []
-        for fault in plan.only or FAULTS:
-            started_s = time.monotonic()
-            troubles = _repeat(plan, scene, folder, fault)
-            wrong = [trouble for trouble in troubles if trouble]
-            results.append(
-                {"fault": fault, "runs": len(troubles), "identical": len(troubles) - len(wrong), "wrong": wrong}
-            )
-            took_s = time.monotonic() - started_s
-            click.echo(f"{fault}: {len(troubles) - len(wrong)} of {len(troubles)} in {took_s:.0f} s", err=True)
-            for trouble in wrong:
-                click.echo(f"    {trouble}", err=True)
-        return results
+    faults = list(plan.only or FAULTS)
+    counts = {fault: plan.runs if FAULTS[fault][1] else max(1, plan.runs // 10) for fault in faults}
+    with tempfile.TemporaryDirectory(prefix="faults-") as name, ThreadPoolExecutor(plan.jobs) as pool:
+        scene = make_scene(Path(name), plan.frames, plan.service_ms)
+        started = {
+            fault: [pool.submit(_once, plan, scene, fault, number) for number in range(counts[fault])]
+            for fault in faults
+        }
+        return [_result(fault, [run.result() for run in runs]) for fault, runs in started.items()]
 
 
-def _repeat(plan: FaultsPlan, scene: Scene, folder: Path, fault: str) -> list[str]:
-    run, is_of_chance = FAULTS[fault]
-    count = plan.runs if is_of_chance else max(1, plan.runs // 10)
+def _once(plan: FaultsPlan, scene: Scene, fault: str, number: int) -> str:
+    """Run a fault once, in a folder of its own; tell what went wrong."""
+    with tempfile.TemporaryDirectory(dir=scene.clip.parent) as folder:
+        rng = random.Random(f"{plan.seed} {fault} {number}")  # noqa: S311 - to be repeated, not to be secret
+        try:
+            return FAULTS[fault][0](_Run(scene, Path(folder), rng, plan))
+        except (OSError, RuntimeError) as error:
+            return f"{type(error).__name__}: {error}"
 
-    def once(number: int) -> str:
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            rng = random.Random(f"{plan.seed} {fault} {number}")  # noqa: S311 - to be repeated, not to be secret
-            return run(_Run(scene, Path(own), rng, plan))
 
-    with ThreadPoolExecutor(plan.jobs) as pool:
-        return list(pool.map(once, range(count)))
+def _result(fault: str, troubles: Sequence[str]) -> dict[str, Any]:
+    wrong = [trouble for trouble in troubles if trouble]
+    click.echo(f"{fault}: {len(troubles) - len(wrong)} of {len(troubles)}", err=True)
+    for trouble in wrong:
+        click.echo(f"    {trouble}", err=True)
+    return {"fault": fault, "runs": len(troubles), "identical": len(troubles) - len(wrong), "wrong": wrong}
 
 
 def _malformed(status: str) -> int:

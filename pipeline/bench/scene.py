@@ -14,11 +14,13 @@ from posestream.models.registry import load_registry
 from posestream.pipeline.bench.program import Program
 from posestream.stages.synthetic import planted_maps, random_people
 
-__all__ = ["Scene", "differences", "make_scene", "messages"]
+__all__ = ["Scene", "differences", "make_scene", "messages", "synthetic_differences"]
 
 #: The network whose layout the maps have; it is never run.
 _NETWORK = "human-pose-estimation-0001-int8"
 _WIDTH, _HEIGHT = 456, 256
+#: Frames without an end; they come again after so many.
+SYNTHETIC, SYNTHETIC_PERIOD = f"synthetic:{_WIDTH}x{_HEIGHT}", 256
 #: How many different maps; a frame's content chooses one, so that frames cannot be mixed up unnoticed.
 _MAPS = 24
 #: What another run may tell differently of the same frame.
@@ -37,17 +39,19 @@ class Scene:
     expected: list[dict[str, Any]]
     #: How long the undisturbed run had results, in seconds.
     duration_s: float
+    #: What the first synthetic frames give, from which the clip was made.
+    synthetic: list[dict[str, Any]]
 
     @property
     def device(self) -> str:
         """The device that answers with the maps."""
         return f"simulated:{self.service_ms:g}:{self.maps}"
 
-    def words(self, output: Path, *more: object, replicas: int = 2) -> list[object]:
-        """Give the command that runs the clip in processes."""
+    def words(self, output: Path, *more: object, source: object = None, replicas: int = 2) -> list[object]:
+        """Give the command that runs the clip, or another source, in processes."""
         network: list[object] = ["--model", _NETWORK, "--device", self.device]
         processes: list[object] = ["--mode", "processes", "--set", f"replicas.per_device={replicas}"]
-        return ["run", self.clip, *network, *processes, "--save-jsonl", output, "--quiet", *more]
+        return ["run", source or self.clip, *network, *processes, "--save-jsonl", output, "--quiet", *more]
 
 
 def make_scene(folder: Path, frames: int, service_ms: float) -> Scene:
@@ -60,17 +64,18 @@ def make_scene(folder: Path, frames: int, service_ms: float) -> Scene:
     rng, size = np.random.default_rng(0), (_HEIGHT // 8, _WIDTH // 8)
     maps = [planted_maps(layout, random_people(layout, rng, number % 4, size), size) for number in range(_MAPS)]
     heatmaps, pafs = (np.stack(parts) for parts in zip(*maps, strict=True))
-    scene = Scene(folder / "clip.mp4", folder / "maps.npz", service_ms, [], 0.0)
+    scene = Scene(folder / "clip.mp4", folder / "maps.npz", service_ms, [], 0.0, [])
     np.savez(scene.maps, heatmaps_chw=heatmaps, pafs_chw=pafs)
-    synthetic = f"synthetic:{_WIDTH}x{_HEIGHT}@30x{frames}"
-    _run(folder, "run", synthetic, "--device", scene.device, "--save-video", scene.clip, "--quiet")
+    limits: list[object] = ["--save-video", scene.clip, "--max-frames", frames]
+    _run(folder, *scene.words(folder / "synthetic.jsonl", *limits, source=SYNTHETIC))
     output = folder / "undisturbed.jsonl"
     _run(folder, *scene.words(output))
     expected = messages(output)
     if len(expected) != frames or not any(message.get("people") for message in expected):
         raise RuntimeError(f"the undisturbed run gave {len(expected)} messages of {frames}")
     raw = [json.loads(line) for line in output.read_text().splitlines()]
-    return replace(scene, expected=expected, duration_s=raw[-1]["published_at"] - raw[0]["published_at"])
+    duration_s = raw[-1]["published_at"] - raw[0]["published_at"]
+    return replace(scene, expected=expected, duration_s=duration_s, synthetic=messages(folder / "synthetic.jsonl"))
 
 
 def messages(path: Path) -> list[dict[str, Any]]:
@@ -93,6 +98,17 @@ def differences(scene: Scene, path: Path) -> str:
             keys = [key for key in one.keys() | other.keys() if one.get(key) != other.get(key)]
             return f"message {number} differs in {', '.join(sorted(keys))}: {str(one)[:160]}"
     return "" if len(found) == len(scene.expected) else f"{len(found)} messages, not {len(scene.expected)}"
+
+
+def synthetic_differences(scene: Scene, path: Path) -> str:
+    """Tell in one line how the messages of synthetic frames differ from undisturbed ones; empty if they do not."""
+    for number, message in enumerate(messages(path)):
+        place = number % SYNTHETIC_PERIOD
+        if message.get("seq") != number or message.get("n") != number:
+            return f"message {number} is out of order: {str(message)[:160]}"
+        if place < len(scene.synthetic) and message.get("people") != scene.synthetic[place]["people"]:
+            return f"message {number} differs: {str(message)[:160]}"
+    return ""
 
 
 def _run(folder: Path, *words: object) -> None:
