@@ -69,7 +69,7 @@ def test_every_output_of_a_video(cli: CommandLine, network: FakeNetwork, clip: P
 
 
 def test_the_summary_adds_up(cli: CommandLine, network: FakeNetwork, clip: Path) -> None:
-    """The end tells how many frames were taken, posed and dropped, how many people, each stage's time, and the files."""
+    """The end tells of frames taken, posed and dropped, of people, of each stage's time, and where the files are."""
     done = cli("run", clip, "--save-jsonl", "lines.jsonl")
     heading, row, stages, *rest = done.out.splitlines()
     assert heading.split() == ["source", "taken", "posed", "dropped", "people/frame", "fps", "median", "p99"]
