@@ -29,6 +29,9 @@ PUSH_TIMEOUT_MS = 500
 MAX_MESSAGE_BYTES = 64 << 20
 #: How long a closed socket still delivers what it holds, in milliseconds.
 LINGER_MS = 1000
+#: Parts up to this size are copied into a message; larger ones travel by reference. To tell Python that a reference is
+#: no longer needed wakes another thread, which costs more than to copy a network input: 66 µs a hop and not 39.
+COPIED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Sockets:
         self._sockets.append(socket)
         # Without lingering, closing a sender drops what the other side has not read yet, on inproc too.
         socket.linger = LINGER_MS
+        socket.copy_threshold = COPIED_BYTES
         socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
         socket.sndtimeo = PUSH_TIMEOUT_MS if kind == zmq.PUSH else SEND_TIMEOUT_MS
         if identity:
@@ -101,7 +105,7 @@ class Sockets:
 
 
 def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> None:
-    """Send an envelope; payloads travel by reference where the transport can.
+    """Send an envelope; large payloads travel by reference where the transport can.
 
     Raises:
         PipelineError: the other side did not make room in time.

@@ -19,8 +19,8 @@ import zmq
 from numpy.typing import NDArray
 
 from posestream.pipeline.bench.measure import report
-from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
-from posestream.pipeline.wire import Done, Envelope, Fields, FrameReady, Message, Part, Stop, Task, array, encode
+from posestream.pipeline.sockets import COPIED_BYTES, Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.wire import Done, Envelope, Fields, FrameReady, Stop, Task, array
 
 __all__ = ["measure_hop", "serve_peer"]
 
@@ -32,9 +32,6 @@ _WARM_UP = 50
 _IN_FLIGHT = 4
 #: Longest wait for the other side, in milliseconds.
 _PATIENCE_MS = 20_000
-
-#: Sends an envelope; the pipeline's own `send`, or a copying one to compare it with.
-Send = Callable[[ZmqSocket, Message, Sequence[Part]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +46,15 @@ class _Figures:
 
 
 def measure_hop(hops: int, rounds: int) -> None:
-    """Measure every transport and payload, with and without copies, in turn; print the report."""
+    """Measure every transport and payload, copied as the pipeline does and by reference, in turn; report."""
     figures: dict[tuple[str, str, bool], list[_Figures]] = {}
     for _ in range(rounds):
         for transport in ("inproc", "ipc", "tcp"):
             for payload in ("input", "key"):
-                for is_copied in (False, True):
+                for is_copied in (True, False):
                     with _peer(transport) as peer:
-                        measured = _measure(peer, payload, hops, _send_copied if is_copied else send)
+                        peer.socket.copy_threshold = COPIED_BYTES if is_copied else 0
+                        measured = _measure(peer, payload, hops)
                     figures.setdefault((transport, payload, is_copied), []).append(measured)
     runs = [_run(*key, measured) for key, measured in figures.items()]
     for run in runs:
@@ -82,17 +80,17 @@ def _run(transport: str, payload: str, is_copied: bool, measured: Sequence[_Figu
     }
 
 
-def _measure(peer: _Peer, payload: str, hops: int, send_it: Send) -> _Figures:
+def _measure(peer: _Peer, payload: str, hops: int) -> _Figures:
     """Send so many messages one by one, then as many in a stream."""
     socket = peer.socket
     images = [np.random.default_rng(n).integers(0, 256, (_HEIGHT, _WIDTH, 3), np.uint8) for n in range(_IN_FLIGHT)]
 
     def send_one(number: int) -> None:
         if payload == "key":
-            send_it(socket, FrameReady(number), ())
+            send(socket, FrameReady(number))
         else:
             task = Task("source", number, 0.0, _HEIGHT, _WIDTH, 1.0, 1.0, _WIDTH, _HEIGHT)
-            send_it(socket, task, (images[number % _IN_FLIGHT],))
+            send(socket, task, (images[number % _IN_FLIGHT],))
 
     sent_s = []
     for number in range(_WARM_UP + hops):
@@ -117,10 +115,6 @@ def _answer(socket: ZmqSocket) -> Envelope:
     if not socket.poll(_PATIENCE_MS):
         raise RuntimeError("the other side of the hop does not answer")
     return receive(socket)
-
-
-def _send_copied(socket: ZmqSocket, message: Message, payloads: Sequence[Part]) -> None:
-    socket.send_multipart(encode(message, payloads), copy=True)
 
 
 @dataclass(frozen=True, slots=True)
