@@ -1,9 +1,10 @@
-"""What this process and its children have cost by now."""
+"""What this process and its children have cost by now; Linux only, but for this process alone."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["children_of", "cpu_s", "process_cpu_s"]
@@ -14,9 +15,9 @@ _PROC = Path("/proc")
 _PARENT, _USER, _SYSTEM = 1, 11, 12
 
 
-def cpu_s() -> float:
-    """Give the CPU time of this process and of its children that still live, in seconds."""
-    return time.process_time() + sum(process_cpu_s(pid) for pid in children_of(os.getpid()))
+def cpu_s(children: Sequence[int]) -> float:
+    """Give the CPU time of this process and of these children, in seconds."""
+    return time.process_time() + sum(process_cpu_s(pid) for pid in children)
 
 
 def process_cpu_s(pid: int) -> float:

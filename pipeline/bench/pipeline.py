@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
-from posestream.pipeline.bench.cost import cpu_s
+from posestream.pipeline.bench.cost import children_of, cpu_s, process_cpu_s
 from posestream.pipeline.bench.limits import Parts, measure_parts
 from posestream.pipeline.bench.measure import Speed, engine_for, median, network_speed, report
 from posestream.pipeline.crew import start_job
@@ -146,14 +147,19 @@ def _processes_speed(settings: Settings, file: str) -> Speed:
     name = supervisor.lanes[0].name
     marks: list[tuple[int, float, float]] = []
     posed = 0
+    children: list[int] = []
     try:
         while supervisor.is_running and not supervisor.has_crashed:
             supervisor.wait(_LOOK_S)
             counts = supervisor.counts(name)
             # At the first frame and at every later look while frames come, for which is the last is not known.
             if counts.posed > posed:
+                # To list them anew each time would cost more than a frame does.
+                children = children or children_of(os.getpid())
                 posed = counts.posed
-                marks.append((posed, time.perf_counter(), cpu_s()))
+                # What has ended takes its CPU time with it.
+                if all(process_cpu_s(pid) for pid in children):
+                    marks.append((posed, time.perf_counter(), cpu_s(children)))
     finally:
         summary = supervisor.close()
     _raise_first(summary)
