@@ -32,6 +32,9 @@ LINGER_MS = 1000
 #: Parts up to this size are copied into a message; larger ones travel by reference. To tell Python that a reference is
 #: no longer needed wakes another thread, which costs more than to copy a network input: 66 µs a hop and not 39.
 COPIED_BYTES = 1 << 20
+#: Plain numbers, and parts go one by one: a hop of three takes 9 µs of CPU, and 21 with pyzmq's calls for many parts,
+#: which join flags as enums.
+_NOBLOCK, _MORE = int(zmq.NOBLOCK), int(zmq.SNDMORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,10 @@ def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> 
     Raises:
         PipelineError: the other side did not make room in time.
     """
-    _send(socket, encode(message, payloads))
+    try:
+        _send_parts(socket, encode(message, payloads))
+    except zmq.Again as error:
+        raise PipelineError("no room in a socket for too long: its reader has stopped") from error
 
 
 def send_to(socket: ZmqSocket, peer: str, message: Message, payloads: Sequence[Part] = ()) -> bool:
@@ -119,7 +125,7 @@ def send_to(socket: ZmqSocket, peer: str, message: Message, payloads: Sequence[P
     False if that peer is not there (any more), or has left no room.
     """
     try:
-        socket.send_multipart([peer.encode(), *encode(message, payloads)], zmq.NOBLOCK, copy=False)
+        _send_parts(socket, [peer.encode(), *encode(message, payloads)], _NOBLOCK)
     except zmq.ZMQError as error:
         if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
             return False
@@ -133,7 +139,7 @@ def receive(socket: ZmqSocket) -> Envelope:
     Raises:
         DecodeError: it is not one of ours.
     """
-    return decode(socket.recv_multipart(zmq.NOBLOCK, copy=False))
+    return decode(_receive_parts(socket))
 
 
 def receive_from(socket: ZmqSocket) -> tuple[str, Envelope]:
@@ -142,12 +148,19 @@ def receive_from(socket: ZmqSocket) -> tuple[str, Envelope]:
     Raises:
         DecodeError: it is not one of ours.
     """
-    peer, *parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+    peer, *parts = _receive_parts(socket)
     return peer.bytes.decode(errors="replace"), decode(parts)
 
 
-def _send(socket: ZmqSocket, parts: list[Part]) -> None:
-    try:
-        socket.send_multipart(parts, copy=False)
-    except zmq.Again as error:
-        raise PipelineError("no room in a socket for too long: its reader has stopped") from error
+def _send_parts(socket: ZmqSocket, parts: Sequence[Part], flags: int = 0) -> None:
+    *before, last = parts
+    for part in before:
+        socket.send(part, flags | _MORE, copy=False)
+    socket.send(last, flags, copy=False)
+
+
+def _receive_parts(socket: ZmqSocket) -> list[zmq.Frame]:
+    parts = [socket.recv(_NOBLOCK, copy=False)]
+    while parts[-1].more:
+        parts.append(socket.recv(_NOBLOCK, copy=False))
+    return parts
