@@ -31,6 +31,10 @@ class DispatcherSettings:
     poison_after: int = 2
 
 
+#: Frames that one replica may hold at once, whatever it asks for.
+_MOST_CREDITS = 256
+
+
 class Dispatcher:
     """Hands waiting frames to free replicas, fairly between sources, and ends every frame exactly once.
 
@@ -166,7 +170,8 @@ class Dispatcher:
         """
         replica = self._replicas.setdefault(name, ReplicaRecord(now_s))
         replica.heard_s = now_s
-        replica.credits = credit
+        # What comes from other hosts bounds nothing here.
+        replica.credits = min(credit, _MOST_CREDITS)
         replica.is_loading = is_loading or credit == 0
         recalls = [] if held is None else self._miss(replica, held, now_s)
         return recalls + self._hand_out(now_s)

@@ -37,6 +37,8 @@ class Part:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; False if it has not come after `timeout_s`."""
+        if self._thread.ident is None:
+            return True  # it was never started, since something before it failed
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 #: How long a stop may drain before what is in flight is dropped, in seconds.
 _DRAIN_S = 20.0
+#: How long the lanes then have to write that down, in seconds.
+_ABANDON_S = 3.0
 #: How long the parts have to end once nothing is left to do, in seconds.
 _STOP_S = 10.0
 #: How long a replica that the dispatcher gave up may still come back (the whole machine may have slept), in seconds.
@@ -114,6 +116,8 @@ class Supervisor:
     @property
     def is_running(self) -> bool:
         """True while a lane has work to do."""
+        if self._drain_until_s is not None and time.monotonic() > self._drain_until_s + _ABANDON_S:
+            return False  # a lane that hangs would be waited for until for ever; `close` ends it
         return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
 
     @property
@@ -281,7 +285,7 @@ class Supervisor:
                 self.counts(slot.part.name),
                 slot.part.progress,
                 slot.part.paths,
-                slot.part.source_error or (slot.error if slot.is_exhausted else None),
+                slot.part.source_error or _fate(slot),
                 slot.restarts,
             )
             for slot in self._lanes
@@ -301,12 +305,19 @@ class Supervisor:
         """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
         if self._error is not None:
             return exit_code_of(self._error)
-        if any(slot.is_exhausted for slot in self._lanes):
+        if any(slot.is_exhausted or slot.part.has_died for slot in self._lanes):
             return ExitCode.REPLICAS
         if any(lane.output_errors for lane in self.lanes):
             return ExitCode.OUTPUT
         codes = [exit_code_of(lane.source_error) for lane in self.lanes if lane.source_error]
         return min(codes, default=ExitCode.DONE)
+
+
+def _fate(slot: Slot[LaneHandle]) -> BaseException | None:
+    """Give what ended a lane for good before its work was done; None where nothing did."""
+    if slot.is_exhausted:
+        return ReplicaError(str(slot.error))
+    return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
 
 
 def _ends(part: LaneHandle | ReplicaHandle, deadline_s: float) -> bool:

@@ -54,6 +54,10 @@ class GroupSettings:
                 raise SettingsError(f"group.{name} = {getattr(self, name)} is outside 1…{MOST}")
 
 
+#: In a picture with a shorter side, in pixels, nobody can be seen, whatever a network makes of it.
+_LEAST_SIDE_PX = 8
+
+
 class Group:
     """Finds everybody in a frame's field maps. Deterministic: the same maps give the same people.
 
@@ -74,6 +78,8 @@ class Group:
             ValueError: the maps' channels are not the layout's, or there are more cells than OpenCV can sample.
         """
         self._check(maps)
+        if min(maps.transform.width_px, maps.transform.height_px) < _LEAST_SIDE_PX:
+            return Poses(maps.key, ())
         heatmaps = _finite(maps.heatmaps_chw[: len(self._layout.keypoints)])
         if self._settings.single_person:
             return self._single(maps, self._find_peaks.highest(heatmaps))

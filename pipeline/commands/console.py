@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -215,7 +216,7 @@ def show_summary(console: Console, summary: Summary) -> None:
         console.print(f"{report.name}: {_stages(report)}", highlight=False, soft_wrap=True)
         for reason, count in sorted(report.counts.dropped.items()):
             console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
-        for path in report.paths:
+        for path in filter(Path.exists, report.paths):
             console.print(Text(f"{report.name}: wrote {one_line(str(path))}"), soft_wrap=True)
 
     for line in _mishaps(summary):
@@ -251,7 +252,7 @@ def log_summary(summary: Summary) -> None:
         )
         for reason, count in sorted(report.counts.dropped.items()):
             _log.info("%s: %d dropped as %s", report.name, count, reason)
-        for path in report.paths:
+        for path in filter(Path.exists, report.paths):
             _log.info("%s: wrote %s", report.name, path)
 
 
