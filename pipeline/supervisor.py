@@ -117,7 +117,7 @@ class Supervisor:
     def is_running(self) -> bool:
         """True while a lane has work to do."""
         if self._drain_until_s is not None and time.monotonic() > self._drain_until_s + _ABANDON_S:
-            return False  # a lane that hangs would be waited for until for ever; `close` ends it
+            return False  # a lane that hangs would be waited for for ever; `close` ends it
         return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
 
     @property
