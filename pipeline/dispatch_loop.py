@@ -19,7 +19,7 @@ from posestream.pipeline.counters import FrameCounts
 from posestream.pipeline.dispatcher import Dispatcher, DispatcherSettings
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.in_flight import ReplicaView
-from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, receive_from, send_to
+from posestream.pipeline.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, has_more, receive_from, send_to
 from posestream.pipeline.wire import (
     Dropped,
     Envelope,
@@ -231,11 +231,9 @@ class DispatchLoop:
 
     def _drain(self, socket: ZmqSocket) -> None:
         """Take everything that a socket has."""
-        while True:
+        while has_more(socket):
             try:
                 peer, envelope = receive_from(socket)
-            except zmq.Again:
-                return
             except DecodeError as error:
                 self._ignore(str(error))
                 continue

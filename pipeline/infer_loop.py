@@ -18,7 +18,7 @@ from posestream.pipeline.convert import fields_of, image_of
 from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
 from posestream.pipeline.frame_job import FrameJob
 from posestream.pipeline.serving import Serving
-from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, has_more, receive, send
 from posestream.pipeline.wire import (
     Done,
     Envelope,
@@ -254,10 +254,9 @@ class InferLoop:
 def _envelopes(socket: ZmqSocket) -> list[Envelope]:
     """Take every envelope that a socket has; what is not ours is left out."""
     envelopes = []
-    while True:
+    while has_more(socket):
         try:
             envelopes.append(receive(socket))
-        except zmq.Again:
-            return envelopes
         except DecodeError as error:
             _log.warning("ignored a malformed message: %s", error)
+    return envelopes

@@ -145,7 +145,8 @@ class SimulatedEngine:
         self._last_due_s = max(self._last_due_s, now_s) + self._service_s
         with self._changed:
             self._running.append(_Running(ticket, image, now_s, self._last_due_s))
-            self._changed.notify()
+            if len(self._running) == 1:  # else it sleeps until an earlier one is due
+                self._changed.notify()
 
     def fileno(self) -> int:
         """Give the descriptor that is readable when something is done."""
