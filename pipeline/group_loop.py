@@ -8,7 +8,7 @@ import zmq
 
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.convert import maps_of, people_payloads, posed_of
-from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, send, wait_for
 from posestream.pipeline.wire import (
     Done,
     Envelope,
@@ -45,15 +45,15 @@ class GroupLoop:
     def run(self) -> None:
         """Group until the work loop says that nothing more comes."""
         with Sockets(self._context) as sockets:
-            fields = sockets.open(zmq.PULL, bind=self._fields_address)
+            fields = sockets.open(zmq.PULL, bind=self._fields_address, patience_ms=_POLL_MS)
             people = sockets.open(zmq.PUSH, connect=self._people_address)
             self._serve(fields, people)
 
     def _serve(self, fields: ZmqSocket, people: ZmqSocket) -> None:
         while True:
-            if not fields.poll(_POLL_MS):
+            envelope = wait_for(fields)
+            if envelope is None:
                 continue
-            envelope = receive(fields)
             if isinstance(envelope.message, Done):
                 return
             if isinstance(envelope.message, Fields):

@@ -15,7 +15,7 @@ from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane_state import POLL_MS, FrameRate, LaneState
 from posestream.pipeline.sequencer import Sequencer
 from posestream.pipeline.sinks import Sinks
-from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, send, wait_for
 from posestream.pipeline.wire import Done, Dropped, Envelope, Finished, FrameReady, LaneHello, Posed, Welcome
 from posestream.stages.items import Drop, Frame, FrameKey, Poses
 from posestream.stages.message import MessageWriter
@@ -68,7 +68,7 @@ class OutputLoop:
         """Serve until every frame of the lane has ended."""
         with Sockets(self._context) as sockets:
             identity = results_identity(self._source)
-            results = sockets.open(zmq.DEALER, connect=self._lanes_address, identity=identity)
+            results = sockets.open(zmq.DEALER, connect=self._lanes_address, identity=identity, patience_ms=POLL_MS)
             render = sockets.open(zmq.PUSH, connect=self._render_address or "")
             try:
                 self._serve(results, render)
@@ -87,8 +87,8 @@ class OutputLoop:
                 self._begin(results)
                 break
         while not self._lane.is_done.is_set():
-            if results.poll(POLL_MS):
-                self._receive(receive(results), render)
+            if (envelope := wait_for(results)) is not None:
+                self._receive(envelope, render)
 
     def _begin(self, results: ZmqSocket) -> None:
         """Say hello, now that it is known where the source begins."""
@@ -154,7 +154,7 @@ class RenderLoop:
     def run(self) -> None:
         """Serve until the outputs' thread says that nothing more comes."""
         with Sockets(self._context) as sockets:
-            ready = sockets.open(zmq.PULL, bind=self._in_address)
+            ready = sockets.open(zmq.PULL, bind=self._in_address, patience_ms=POLL_MS)
             try:
                 self._serve(ready)
             finally:
@@ -162,9 +162,10 @@ class RenderLoop:
 
     def _serve(self, ready: ZmqSocket) -> None:
         while True:
-            if not ready.poll(POLL_MS):
+            envelope = wait_for(ready)
+            if envelope is None:
                 continue
-            message = receive(ready).message
+            message = envelope.message
             if isinstance(message, Done):
                 return
             if not isinstance(message, FrameReady):

@@ -19,7 +19,7 @@ import zmq
 from numpy.typing import NDArray
 
 from posestream.pipeline.bench.measure import report
-from posestream.pipeline.sockets import COPIED_BYTES, Sockets, ZmqContext, ZmqSocket, receive, send
+from posestream.pipeline.sockets import COPIED_BYTES, Sockets, ZmqContext, ZmqSocket, send, wait_for
 from posestream.pipeline.wire import Done, Envelope, Fields, FrameReady, Stop, Task, array
 
 __all__ = ["measure_hop", "serve_peer"]
@@ -112,9 +112,10 @@ def _measure(peer: _Peer, payload: str, hops: int) -> _Figures:
 
 
 def _answer(socket: ZmqSocket) -> Envelope:
-    if not socket.poll(_PATIENCE_MS):
+    envelope = wait_for(socket)
+    if envelope is None:
         raise RuntimeError("the other side of the hop does not answer")
-    return receive(socket)
+    return envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,9 @@ def _peer(transport: str) -> Iterator[_Peer]:
     context: ZmqContext = zmq.Context()
     with tempfile.TemporaryDirectory() as folder, Sockets(context) as sockets:
         socket = sockets.open(
-            zmq.PAIR, bind={"inproc": "inproc://hop", "ipc": f"ipc://{folder}/hop"}.get(transport, "")
+            zmq.PAIR,
+            bind={"inproc": "inproc://hop", "ipc": f"ipc://{folder}/hop"}.get(transport, ""),
+            patience_ms=_PATIENCE_MS,
         )
         if transport == "inproc":
             thread = threading.Thread(target=serve_peer, args=(context, "inproc://hop"))
@@ -168,10 +171,10 @@ def serve_peer(context: ZmqContext, address: str) -> None:
     """Answer each message by a key, `Done` by when the messages came, and `Stop` by leaving."""
     received_s: list[float] = []
     with Sockets(context) as sockets:
-        socket = sockets.open(zmq.PAIR, connect=address)
+        socket = sockets.open(zmq.PAIR, connect=address, patience_ms=_PATIENCE_MS)
         send(socket, FrameReady(0))
-        while socket.poll(_PATIENCE_MS):
-            message = receive(socket).message
+        while (envelope := wait_for(socket)) is not None:
+            message = envelope.message
             if isinstance(message, Stop):
                 return
             if isinstance(message, Done):
