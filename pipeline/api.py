@@ -13,7 +13,7 @@ from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import Job, plan_job
 from posestream.pipeline.result import PosesResult
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged
-from posestream.pipeline.supervisor import Summary
+from posestream.pipeline.summary import Summary
 from posestream.stages.held import Held
 from posestream.stages.items import Poses
 from posestream.stages.output import Ended

@@ -19,7 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from posestream.pipeline.logs import one_line
-from posestream.pipeline.supervisor import SourceReport, Summary, Supervisor
+from posestream.pipeline.summary import SourceReport, Summary
+from posestream.pipeline.supervisor import Supervisor
 from posestream.stages.output import output_errors
 
 __all__ = [

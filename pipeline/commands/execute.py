@@ -20,7 +20,8 @@ from posestream.pipeline.job import plan_job
 from posestream.pipeline.process import LogOptions
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.status import StatusPublisher
-from posestream.pipeline.supervisor import Summary, Supervisor
+from posestream.pipeline.summary import Summary
+from posestream.pipeline.supervisor import Supervisor
 from posestream.pipeline.windows import NoDisplay, open_display
 from posestream.stages.output_display import Display
 
