@@ -53,6 +53,8 @@ def start_job(
         SettingsError: an address to listen on is taken, or outputs of this process were asked for in processes.
         OutputError: an output cannot be gone on with.
     """
+    # What a run that was killed left, whatever this one is.
+    sweep()
     context: ZmqContext = zmq.Context()
     changed = threading.Event()
     if job.settings.pipeline.mode == "threads":
@@ -148,7 +150,6 @@ class _Processes:
         self._job = job
         self._log = log
         self._plan = _plan(job, secrets.token_hex(3))
-        sweep()
         self._folder = RunFolder()
         self._addresses = Addresses.ipc(self._folder.path, job.settings.pipeline.listen)
         self._serve = serve_message(job.choice.spec, job.settings)

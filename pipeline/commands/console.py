@@ -173,7 +173,7 @@ def _stages(report: SourceReport) -> str:
         median_s, p99_s = histogram.percentile_s(50), histogram.percentile_s(99)
         if stage != "total" and median_s is not None and p99_s is not None:
             told.append(f"{stage} {median_s * 1000:.1f}/{p99_s * 1000:.1f}")
-    return f"{', '.join(told) or 'no frame'} ms (median/p99)"
+    return f"{', '.join(told)} ms (median/p99)" if told else "no frame was done"
 
 
 def _mishaps(summary: Summary) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
@@ -35,15 +35,39 @@ _TICK_S = 0.1
 _DISPLAY_TICK_S = 0.02
 
 
+#: The signal of a terminal that has gone; none on systems without.
+_HANG_UP = getattr(signal, "SIGHUP", None)
+
+
+def _stopping_signals() -> list[signal.Signals]:
+    """List the signals that stop a run; one that was told to be ignored (`nohup`) is."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is not signal.SIG_IGN:
+        signals.append(_HANG_UP)
+    return signals
+
+
+def _leave_terminal() -> None:
+    """Write to nobody where a terminal has gone: writing to it would fail while the run ends."""
+    for descriptor in (1, 2):
+        if os.isatty(descriptor):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 class _Signals:
     """Handlers only record; the loop acts. The second signal does not wait for the loop."""
 
     def __init__(self) -> None:
         self.count = 0
+        #: Removes what would outlive a process that ends at once.
+        self.clean_up: Callable[[], None] = lambda: None
 
-    def note(self, _number: int, _frame: FrameType | None) -> None:
+    def note(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
+        if number == _HANG_UP:
+            _leave_terminal()
         if self.count > 1:
+            self.clean_up()
             os._exit(ExitCode.STOPPED_AT_ONCE)
 
 
@@ -57,6 +81,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     status = StatusPublisher(settings.pipeline.status)
     with _recorded_signals() as signals, closing(display), closing(status):
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
+        signals.clean_up = supervisor.clean_up
         try:
             for lane in supervisor.lanes:
                 for sink in lane.display_sinks:
@@ -89,9 +114,9 @@ def _has_lines_on_standard_output(settings: Settings) -> bool:
 
 @contextmanager
 def _recorded_signals() -> Iterator[_Signals]:
-    """Record SIGINT and SIGTERM, and give them back their handlers at the end."""
+    """Record the signals that stop a run, and give them back their handlers at the end."""
     signals = _Signals()
-    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signals.note) for number in _stopping_signals()}
     try:
         yield signals
     finally:
