@@ -8,9 +8,11 @@ import logging
 from rich.console import Console
 from rich.text import Text
 
-__all__ = ["LOG_FORMATS", "json_entry", "one_line", "set_up_logging"]
+__all__ = ["LOG_FORMATS", "LOSSES", "json_entry", "one_line", "set_up_logging"]
 
 LOG_FORMATS = ("text", "json")
+#: The logger of what a recorded source lost, whose warnings are told even when quiet.
+LOSSES = "posestream.losses"
 
 
 def one_line(text: str) -> str:
@@ -55,10 +57,11 @@ class _ConsoleHandler(logging.Handler):
 
 
 def set_up_logging(console: Console, log_format: str, *, is_quiet: bool, is_debugging: bool) -> None:
-    """Send the log to the console: news and worse, only errors when quiet, everything when debugging."""
+    """Send the log to the console: news and worse, only errors and losses when quiet, everything when debugging."""
     handler = _ConsoleHandler(console)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logger = logging.getLogger("posestream")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if is_debugging else logging.ERROR if is_quiet else logging.INFO)
+    logging.getLogger(LOSSES).setLevel(min(logger.level, logging.WARNING))

@@ -17,17 +17,26 @@ from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job
+from posestream.pipeline.logs import LOSSES
 from posestream.pipeline.process import LogOptions
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.status import StatusPublisher
 from posestream.pipeline.summary import Summary
 from posestream.pipeline.supervisor import Supervisor
 from posestream.pipeline.windows import NoDisplay, open_display
+from posestream.stages.items import Reason
 from posestream.stages.output_display import Display
 
 __all__ = ["execute"]
 
 _log = logging.getLogger(__name__)
+_losses = logging.getLogger(LOSSES)
+
+#: What is said of frames that were dropped for such a reason.
+_LOSSES = {
+    Reason.UNDECODABLE.value: "could not be decoded; the messages (--save-jsonl) tell which",
+    Reason.POISON.value: "brought down every replica that was given them; the messages (--save-jsonl) tell which",
+}
 
 #: How often progress is shown and signals are looked at, in seconds.
 _TICK_S = 0.1
@@ -94,6 +103,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
         log_summary(summary)
     elif not is_quiet:
         _show(settings, summary, console)
+    _tell_losses(summary)
     _tell_errors(summary)
     return summary.exit_code
 
@@ -144,6 +154,15 @@ def _watch(
                 told = True
                 _log.info("stopping: what is in flight is finished first")
                 supervisor.stop()
+
+
+def _tell_losses(summary: Summary) -> None:
+    """Say which frames could not be done; they are no failure of the source (the others were), but never silent."""
+    for report in summary.sources:
+        for reason, what in _LOSSES.items():
+            lost = sum(count for name, count in report.counts.dropped.items() if name.endswith(f"/{reason}"))
+            if lost:
+                _losses.warning("%s: %d of %d frames %s", report.name, lost, report.counts.taken, what)
 
 
 def _tell_errors(summary: Summary) -> None:
