@@ -117,12 +117,13 @@ def test_a_stop_with_nobody_to_work_ends_at_once(runs: Runs, workshop: Workshop,
 
 @needs_signals
 def test_a_source_that_hangs_in_opening_is_not_waited_for(
-    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stop while a fifo waits for its writer ends the run with a line that names it, and is no failure."""
     fifo = tmp_path / "door.mp4"
     os.mkfifo(fifo)
-    logging.getLogger("posestream").propagate = True
+    monkeypatch.setattr(logging.getLogger("posestream"), "propagate", True)
+    caplog.set_level(logging.WARNING, "posestream")
     supervisor = runs.start({"source": [{"url": str(fifo)}]}, patience=ENDLESS)
     supervisor.stop()
     wait_until(supervisor, lambda: not supervisor.is_running)
