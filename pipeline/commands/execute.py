@@ -157,8 +157,9 @@ def _watch(
 
 
 def _tell_losses(summary: Summary) -> None:
-    """Say which frames could not be done; they are no failure of the source (the others were), but never silent."""
-    for report in summary.sources:
+    """Say how many frames could not be done; they are no failure of a source that is whole else, but never silent."""
+    # Of a source that was cut off or is damaged at its end, that is told, and says more.
+    for report in [report for report in summary.sources if report.error is None]:
         for reason, what in _LOSSES.items():
             lost = sum(count for name, count in report.counts.dropped.items() if name.endswith(f"/{reason}"))
             if lost:
