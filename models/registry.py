@@ -37,8 +37,10 @@ def find_network(name: str, registry: Mapping[str, NetworkSpec]) -> NetworkSpec:
     """
     if name in registry:
         return registry[name]
-    near = difflib.get_close_matches(name, registry, n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(registry)}"
+    # Those that need an importer cannot be used by who mistook a name.
+    usable = [known for known, spec in registry.items() if spec.access is not Access.IMPORT]
+    near = difflib.get_close_matches(name, usable, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(usable)}"
     raise ModelError(f"unknown network {name!r}: {hint}")
 
 

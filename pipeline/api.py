@@ -12,8 +12,9 @@ from posestream.models.weights import WeightStore
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import Job, plan_job
 from posestream.pipeline.result import PosesResult
-from posestream.pipeline.settings import Raw, Settings, load_toml, merged
-from posestream.pipeline.supervisor import Summary
+from posestream.pipeline.settings import Raw, Settings, load_toml, merged, table_keys
+from posestream.pipeline.summary import Summary
+from posestream.stages.errors import SettingsError
 from posestream.stages.held import Held
 from posestream.stages.items import Poses
 from posestream.stages.output import Ended
@@ -44,11 +45,41 @@ def run(*sources: str | Path, config: str | Path | None = None, **tables: Mappin
         OutputError: an output could not be written; at the end.
     """
     raw: Raw = load_toml(Path(config)) if config is not None else {}
-    raw = merged(raw, {name: dict(table) for name, table in tables.items()})
+    raw = merged(raw, {name: _table(name, table) for name, table in tables.items()})
     if sources:
         raw["source"] = [{"url": str(source)} for source in sources]
-    job = plan_job(Settings.parse(raw, "run()" if config is None else str(config)), WeightStore.from_environment())
-    return _results(job)
+    settings = Settings.parse(raw, "run()" if config is None else str(config))
+    _refuse_unheeded(settings)
+    return _results(plan_job(settings, WeightStore.from_environment()))
+
+
+def _table(name: str, table: object) -> Any:
+    """Give a table of the call as TOML gives it.
+
+    Raises:
+        SettingsError: it is a single setting, which belongs into a table.
+    """
+    if isinstance(table, Mapping):
+        return dict(table)
+    if name == "source":
+        return table
+    owner = next((owner for owner, keys in table_keys().items() if name in keys), None)
+    right = f"{owner}={{{name!r}: {table!r}}}" if owner else "tables such as network={'net_height': 368}"
+    raise SettingsError(f"run(): {name} = {table!r} is no table of settings; give {right}")
+
+
+def _refuse_unheeded(settings: Settings) -> None:
+    """Refuse what only the command line does.
+
+    Raises:
+        SettingsError: such a thing is asked for.
+    """
+    if settings.pipeline.mode != "threads":
+        raise SettingsError('run(): results can be had in Python only with pipeline.mode = "threads"')
+    if settings.output.display is not None:
+        raise SettingsError("run(): windows belong to the main thread, which is yours; show pictures with --display")
+    if settings.pipeline.status:
+        raise SettingsError("run(): only the command line publishes a status (pipeline.status)")
 
 
 def _results(job: Job) -> Iterator[PosesResult]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.errors import ExitCode, exit_code_of
 from posestream.pipeline.lane_process import run_lane
+from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.parent import Parent
 from posestream.pipeline.replica_process import run_replica
 

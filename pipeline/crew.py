@@ -17,6 +17,7 @@ from posestream.pipeline.job import Job
 from posestream.pipeline.lane import LanePlan
 from posestream.pipeline.lane_factory import make_lane
 from posestream.pipeline.lane_process import LaneConfig, LaneProcess
+from posestream.pipeline.patience import Patience
 from posestream.pipeline.process import LogOptions
 from posestream.pipeline.replica import Replica
 from posestream.pipeline.replica_process import ReplicaConfig, ReplicaProcess
@@ -34,18 +35,26 @@ __all__ = ["start_job"]
 SinkMaker = Callable[[str], Sink]
 
 
-def start_job(job: Job, extra_sinks: Sequence[SinkMaker] = (), log: LogOptions | None = None) -> Supervisor:
+def start_job(
+    job: Job,
+    extra_sinks: Sequence[SinkMaker] = (),
+    log: LogOptions | None = None,
+    patience: Patience | None = None,
+) -> Supervisor:
     """Make a job's parts and start them.
 
     Args:
         job: what to do.
         extra_sinks: make an output more for each source, given its name; for threads only.
         log: how processes log.
+        patience: how long the parts are waited for at the end.
 
     Raises:
         SettingsError: an address to listen on is taken, or outputs of this process were asked for in processes.
         OutputError: an output cannot be gone on with.
     """
+    # What a run that was killed left, whatever this one is.
+    sweep()
     context: ZmqContext = zmq.Context()
     changed = threading.Event()
     if job.settings.pipeline.mode == "threads":
@@ -67,7 +76,7 @@ def start_job(job: Job, extra_sinks: Sequence[SinkMaker] = (), log: LogOptions |
         context.term()
         crew.clean_up()
         raise
-    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, crew.clean_up)
+    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, crew.clean_up, patience)
     try:
         supervisor.start()
     except BaseException:
@@ -141,7 +150,6 @@ class _Processes:
         self._job = job
         self._log = log
         self._plan = _plan(job, secrets.token_hex(3))
-        sweep()
         self._folder = RunFolder()
         self._addresses = Addresses.ipc(self._folder.path, job.settings.pipeline.listen)
         self._serve = serve_message(job.choice.spec, job.settings)

@@ -53,6 +53,8 @@ _log = logging.getLogger(__name__)
 _POLL_MS = 50
 #: So many malformed messages are logged; more are only counted, lest somebody fill the log.
 _TOLD_MALFORMED = 3
+#: Replicas whose words are remembered after they have gone.
+_REMEMBERED = 1000
 
 
 def tasks_identity(source: str) -> str:
@@ -306,13 +308,20 @@ class DispatchLoop:
         return ()
 
     def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:
-        self._descriptions[hello.replica] = hello.description
+        self._remember(self._descriptions, hello.replica, hello.description)
         return self._dispatcher.replica_joined(hello.replica, hello.credits, now_s)
 
     def _replica_bye(self, bye: ReplicaBye, now_s: float) -> Sequence[Action]:
-        self._farewells[bye.replica] = bye.error
+        self._remember(self._farewells, bye.replica, bye.error)
         leave = self._dispatcher.replica_lost if bye.has_failed else self._dispatcher.replica_left
         return leave(bye.replica, now_s)
+
+    def _remember(self, told: dict[str, str], replica: str, text: str) -> None:
+        """Note what a replica told, and forget the oldest of those that have gone: workers come and go for months."""
+        told[replica] = text
+        if len(told) > _REMEMBERED:
+            present = self._dispatcher.replicas
+            del told[next(name for name in told if name == replica or name not in present)]
 
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
         send_to(self._replicas, beat.replica, Heard())

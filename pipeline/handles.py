@@ -71,6 +71,10 @@ class LaneHandle(_Handle, Protocol):
         """True if it should have been heard and was not: it hangs."""
 
     @property
+    def has_left_source(self) -> bool:
+        """True if it ended without its source's thread, which hangs and keeps its sockets."""
+
+    @property
     def death(self) -> BaseException:
         """What is known of how it died."""
 

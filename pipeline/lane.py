@@ -134,8 +134,17 @@ class Lane:
 
     @property
     def is_alive(self) -> bool:
-        """True until every thread has ended."""
-        return any(part.is_alive for part in self._parts)
+        """True until every thread has ended, but for one that hangs in a source that nobody wants any more."""
+        return any(
+            part.is_alive
+            for part in self._parts
+            if part is not self._decode or not self._state.has_left_source.is_set()
+        )
+
+    @property
+    def has_left_source(self) -> bool:
+        """True if it ended without its source's thread, which hangs and keeps its sockets."""
+        return self._state.has_left_source.is_set() and self._decode.is_alive
 
     @property
     def source_error(self) -> BaseException | None:
@@ -164,7 +173,7 @@ class Lane:
 
     def stop(self) -> None:
         """Take no more frames; those in flight go on to their end."""
-        self._state.stopping.set()
+        self._state.stop()
 
     @property
     def has_died(self) -> bool:
@@ -187,12 +196,18 @@ class Lane:
 
     def abort(self) -> None:
         """Wait for no more results: nobody is left who could send them. The outputs are closed."""
-        self._state.stopping.set()
+        self._state.stop()
         self._state.is_done.set()
 
     def join(self, deadline_s: float) -> bool:
-        """Wait until every thread has ended; False if one has not by the monotonic clock's `deadline_s`."""
-        return all(part.join(max(0.0, deadline_s - time.monotonic())) for part in self._parts)
+        """Wait until every thread has ended; False if one has not by the monotonic clock's `deadline_s`.
+
+        A source that hangs is not waited for once the others have given it up.
+        """
+        others = [part for part in self._parts if part is not self._decode]
+        if not all(part.join(max(0.0, deadline_s - time.monotonic())) for part in others):
+            return False
+        return self._state.has_left_source.is_set() or self._decode.join(max(0.0, deadline_s - time.monotonic()))
 
     def _part(self, name: str, run: Callable[[], None], on_end: Callable[[], None]) -> Part:
         return Part(f"{self.name}/{name}", run, on_end)

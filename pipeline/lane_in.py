@@ -13,6 +13,7 @@ from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane_state import POLL_MS, LaneState
 from posestream.pipeline.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.pipeline.wire import Done, FrameReady, LaneDrop, LaneEnd, Recall
+from posestream.stages.errors import SourceError
 from posestream.stages.held import Held
 from posestream.stages.items import Drop, Frame, Reason, Stage
 from posestream.stages.preprocess import Preprocess
@@ -52,7 +53,13 @@ class DecodeLoop:
             out = sockets.open(zmq.PUSH, connect=self._out_address)
             try:
                 self._read(self._begin(), out)
+            except SourceError as error:
+                # One that breaks while nobody wants more of it has not failed.
+                if not self._lane.stopping.is_set():
+                    raise
+                _log.debug("after the stop: %s", error)
             finally:
+                self._lane.has_read.set()
                 self._lane.has_begun.set()
                 send(out, Done())
                 self._source.close()
@@ -69,7 +76,7 @@ class DecodeLoop:
         while self._has_room():
             with self._lane.progress.timed("decode"):
                 frame = next(frames, None)
-            if frame is None:
+            if frame is None or self._lane.has_left_source.is_set():
                 return
             self._lane.store.put(frame)
             send(out, FrameReady(frame.key.seq))
@@ -124,6 +131,8 @@ class PreprocessLoop:
         poller.register(ready, zmq.POLLIN)
         poller.register(tasks, zmq.POLLIN)
         while not self._lane.is_done.is_set():
+            if not self._lane.has_left_source.is_set() and self._lane.leave_source(self._source):
+                send(tasks, LaneEnd(self._source))
             for socket, _ in poller.poll(POLL_MS):
                 message = receive(socket).message
                 if isinstance(message, FrameReady):

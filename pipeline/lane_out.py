@@ -86,6 +86,8 @@ class OutputLoop:
             if self._lane.has_begun.wait(POLL_MS / 1000):
                 self._begin(results)
                 break
+            if self._lane.leave_source(self._source):
+                return
         while not self._lane.is_done.is_set():
             if (envelope := wait_for(results)) is not None:
                 self._receive(envelope, render)

@@ -36,6 +36,8 @@ __all__ = ["LaneConfig", "LaneProcess", "run_lane"]
 _REPORT_S = 0.2
 #: How long after a process's end its last report may still be on its way, in seconds.
 _LAST_WORD_S = 1.0
+#: How often it is looked for then, in seconds.
+_LOOK_S = 0.02
 #: A lane that was not heard for so long hangs, in seconds; opening a source may take a while.
 SILENCE_S = 10.0
 
@@ -128,6 +130,11 @@ class LaneProcess:
         return self._child.is_alive and time.monotonic() - heard_s > SILENCE_S
 
     @property
+    def has_left_source(self) -> bool:
+        """Never: nothing outlives a process."""
+        return False
+
+    @property
     def source_error(self) -> BaseException | None:
         """What ended the source early, or kept it from opening."""
         report = self._report
@@ -175,8 +182,12 @@ class LaneProcess:
         self._child.kill()
 
     def join(self, deadline_s: float) -> bool:
-        """Wait until it has ended; False if it has not by the monotonic clock's `deadline_s`."""
-        return self._child.join(deadline_s)
+        """Wait until it has ended and told so; False if it has not ended by the monotonic clock's `deadline_s`."""
+        if not self._child.join(deadline_s):
+            return False
+        while self._is_last_word_due:
+            time.sleep(_LOOK_S)
+        return True
 
     @property
     def _report(self) -> LaneReport | None:
@@ -196,8 +207,10 @@ def run_lane(settings: Any, parent: Parent) -> ExitCode:
     """Run a lane to its end: what runs in the process."""
     config = _CONFIG.validate_python(settings)
     context: ZmqContext = zmq.Context()
+    # Reports must be sent to the last one, also where a thread that hangs in its source keeps a socket of the lane's.
+    report_context: ZmqContext = zmq.Context()
     changed = threading.Event()
-    with Sockets(context) as sockets:
+    with Sockets(report_context) as sockets:
         identity = report_identity(config.source.name)
         reports = sockets.open(zmq.DEALER, connect=config.addresses.lanes, identity=identity)
         try:
@@ -216,7 +229,9 @@ def run_lane(settings: Any, parent: Parent) -> ExitCode:
         parent.watch(lane.stop, lane.abort)
         lane.start()
         _watch(lane, changed, reports)
-    context.term()
+    report_context.term()
+    if not lane.has_left_source:
+        context.term()
     return ExitCode.DONE if lane.crash is None else exit_code_of(lane.crash)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,10 +18,14 @@ from posestream.stages.source import SourceInfo
 
 __all__ = ["POLL_MS", "FrameRate", "LaneProgress", "LaneState"]
 
+_log = logging.getLogger(__name__)
+
 #: How often a thread that waits looks whether it shall stop, in milliseconds.
 POLL_MS = 100
 #: Frames in flight beside those that replicas hold: being decoded, scaled, put in order and written.
 _WINDOW_OF_LANE = 4
+#: How long a source may take to give one more frame, or to open, when no more is wanted of it, in seconds.
+_LEAVE_S = 2.0
 #: Frames over which the frame rate is taken.
 _RATE_FRAMES = 30
 
@@ -89,6 +94,11 @@ class LaneState:
         self.may_begin = threading.Event()
         #: Set when no more frames shall be taken.
         self.stopping = threading.Event()
+        #: Set when the source is read no more.
+        self.has_read = threading.Event()
+        #: Set when the lane ends without waiting for its source, which hangs.
+        self.has_left_source = threading.Event()
+        self._stopped_s: float | None = None
         #: Set when every frame has ended.
         self.is_done = threading.Event()
         self._info: SourceInfo | None = None
@@ -97,6 +107,19 @@ class LaneState:
         """Have room for what the replicas can hold, beside what the lane itself works on."""
         if not self._is_fixed:
             self.store.resize(credit + _WINDOW_OF_LANE)
+
+    def stop(self) -> None:
+        """Take no more frames."""
+        self._stopped_s = self._stopped_s or time.monotonic()
+        self.stopping.set()
+
+    def leave_source(self, name: str) -> bool:
+        """Go on without the source if it hangs although it shall stop; tell whether it was left."""
+        if self._stopped_s is None or self.has_read.is_set() or time.monotonic() - self._stopped_s < _LEAVE_S:
+            return False
+        _log.warning("%s does not answer; it is not waited for", name)
+        self.has_left_source.set()
+        return True
 
     @property
     def is_source_open(self) -> bool:

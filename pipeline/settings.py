@@ -31,6 +31,7 @@ __all__ = [
     "load_toml",
     "merged",
     "parse_assignment",
+    "table_keys",
 ]
 
 Raw = dict[str, Any]
@@ -128,6 +129,11 @@ class Settings(_Table):
             return cls.model_validate(raw)
         except ValidationError as error:
             raise SettingsError(f"{origin}: {_told(error.errors()[0])}") from error
+
+
+def table_keys() -> dict[str, tuple[str, ...]]:
+    """List the keys of each table."""
+    return {name: tuple(_keys_of(field.annotation)) for name, field in Settings.model_fields.items()}
 
 
 def load_toml(path: Path) -> Raw:

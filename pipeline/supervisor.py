@@ -6,8 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.counters import FrameCounts
@@ -15,52 +13,15 @@ from posestream.pipeline.dispatch_loop import DispatchLoop
 from posestream.pipeline.errors import ExitCode, PipelineError, ReplicaError, exit_code_of
 from posestream.pipeline.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.in_flight import ReplicaView
-from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.part import Part
+from posestream.pipeline.patience import Patience
 from posestream.pipeline.slot import Slot
 from posestream.pipeline.sockets import ZmqContext
-from posestream.stages.errors import OutputError
+from posestream.pipeline.summary import SourceReport, Summary
 
-__all__ = ["SourceReport", "Summary", "Supervisor"]
+__all__ = ["Supervisor"]
 
 _log = logging.getLogger(__name__)
-
-#: How long a stop may drain before what is in flight is dropped, in seconds.
-_DRAIN_S = 20.0
-#: How long the lanes then have to write that down, in seconds.
-_ABANDON_S = 3.0
-#: How long the parts have to end once nothing is left to do, in seconds.
-_STOP_S = 10.0
-#: How long a replica that the dispatcher gave up may still come back (the whole machine may have slept), in seconds.
-_COME_BACK_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class SourceReport:
-    """What became of one source."""
-
-    name: str
-    counts: FrameCounts
-    progress: LaneProgress
-    paths: tuple[Path, ...]
-    error: BaseException | None
-    #: How often its lane was started again.
-    restarts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of a whole run."""
-
-    sources: tuple[SourceReport, ...]
-    engine: str
-    exit_code: ExitCode
-    #: What stopped the run as a whole, if anything did.
-    error: BaseException | None
-    output_errors: tuple[OutputError, ...]
-    #: How often replicas were started again, and frames handed out again.
-    replica_restarts: int
-    redelivered: int
 
 
 class Supervisor:
@@ -72,6 +33,7 @@ class Supervisor:
         replicas, lanes: the places of every part.
         changed: set whenever a thread has ended, so that nothing waits for the next look.
         clean_up: called at the very end.
+        patience: how long the parts are waited for.
     """
 
     def __init__(
@@ -82,6 +44,7 @@ class Supervisor:
         lanes: Sequence[Slot[LaneHandle]],
         changed: threading.Event,
         clean_up: Callable[[], None],
+        patience: Patience | None = None,
     ) -> None:
         self._context = context
         self._clean_up = clean_up
@@ -90,7 +53,11 @@ class Supervisor:
         self._dispatch_part = Part("dispatch", dispatch.run, changed.set)
         self._replicas = replicas
         self._lanes = lanes
+        self._patience = patience or Patience()
         self._drain_until_s: float | None = None
+        self._is_abandoned = False
+        #: Lanes that did not end by themselves.
+        self._hung: set[str] = set()
         self._error: BaseException | None = None
         #: Since when a replica that lives is none of the dispatcher's.
         self._absent_since_s: dict[str, float] = {}
@@ -116,7 +83,7 @@ class Supervisor:
     @property
     def is_running(self) -> bool:
         """True while a lane has work to do."""
-        if self._drain_until_s is not None and time.monotonic() > self._drain_until_s + _ABANDON_S:
+        if self._drain_until_s is not None and time.monotonic() > self._drain_until_s + self._patience.abandon_s:
             return False  # a lane that hangs would be waited for for ever; `close` ends it
         return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
 
@@ -180,7 +147,7 @@ class Supervisor:
     def stop(self) -> None:
         """Take no more frames; what is in flight goes on to its end."""
         if not self._is_stopping:
-            self._drain_until_s = time.monotonic() + _DRAIN_S
+            self._drain_until_s = time.monotonic() + self._patience.drain_s
         for lane in self.lanes:
             lane.stop()
 
@@ -191,24 +158,28 @@ class Supervisor:
         have nothing left to do; then the dispatcher, to whom both said goodbye; the sockets' context last.
         """
         self.stop()
-        deadline_s = time.monotonic() + _STOP_S
+        deadline_s = time.monotonic() + self._patience.stop_s
         if self.is_running:
             self._dispatch.abandon()
-        ended = [_ends(lane, deadline_s) for lane in self.lanes]
+        ended = [self._end_lane(lane, deadline_s) for lane in self.lanes]
         for replica in self.replicas:
             replica.stop()
-        ended += [_ends(replica, deadline_s) for replica in self.replicas]
+        ended += [replica.join(deadline_s) or _is_killed(replica) for replica in self.replicas]
         summary = self._summary()
         self._dispatch.stop()
         # It ends at once, however long the others took.
         ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
-        if all(ended):
-            self._context.term()
-        else:
-            # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
+        # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
+        if not all(ended):
             _log.warning("some threads did not end in time: %r", self)
+        elif not any(lane.has_left_source for lane in self.lanes):
+            self._context.term()
         self._clean_up()
         return summary
+
+    def clean_up(self) -> None:
+        """Remove what would outlive this process; for those who end it without `close`."""
+        self._clean_up()
 
     @property
     def _is_stopping(self) -> bool:
@@ -221,18 +192,37 @@ class Supervisor:
     def _watch(self) -> None:
         """Notice what failed: start it again, or stop what cannot go on, with everything so far kept."""
         now_s = time.monotonic()
-        if not self._is_stopping:
+        if not self._is_abandoned:
+            # What is in flight needs a replica too while it drains.
             for replica in self._replicas:
                 self._watch_replica(replica, now_s)
+        if not self._is_stopping:
             for lane in self._lanes:
                 self._watch_lane(lane, now_s)
         fatal = self._crash or self._no_replica_left()
         if fatal is not None and self._error is None:
             self._error = fatal
             self.stop()
-            self._dispatch.abandon()
-        if self._drain_until_s is not None and now_s > self._drain_until_s:
-            self._dispatch.abandon()
+            self._abandon()
+        if self._drain_until_s is not None and not self._is_abandoned:
+            if not self._replicas and not self._dispatch.replicas:
+                self._abandon()  # nobody holds anything, and nobody is there who could
+            elif now_s > self._drain_until_s:
+                self._end_draining()
+
+    def _abandon(self) -> None:
+        """Let every frame in flight end as dropped."""
+        self._is_abandoned = True
+        self._dispatch.abandon()
+
+    def _end_draining(self) -> None:
+        """Drop what was not done in time; where nobody was there to do it, that is a failure."""
+        left = sum(self.counts(slot.name).in_flight for slot in self._lanes)
+        if left and not any(view.credits for view in self.replica_views):
+            self._error = self._error or ReplicaError(f"no replica was left to do the last {left} frames")
+        elif left:
+            _log.warning("%d frames were not done within %g s; they are dropped", left, self._patience.drain_s)
+        self._abandon()
 
     def _watch_replica(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
         replica = slot.part
@@ -253,7 +243,7 @@ class Supervisor:
         """Kill a replica that the dispatcher has given up and that does not come back."""
         if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
             self._absent_since_s.pop(replica.name, None)
-        elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > _COME_BACK_S:
+        elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > self._patience.come_back_s:
             _log.warning("%s hangs; it is killed", replica.name)
             replica.kill()
 
@@ -285,7 +275,7 @@ class Supervisor:
                 self.counts(slot.part.name),
                 slot.part.progress,
                 slot.part.paths,
-                slot.part.source_error or _fate(slot),
+                slot.part.source_error or self._fate(slot),
                 slot.restarts,
             )
             for slot in self._lanes
@@ -305,24 +295,30 @@ class Supervisor:
         """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
         if self._error is not None:
             return exit_code_of(self._error)
-        if any(slot.is_exhausted or slot.part.has_died for slot in self._lanes):
+        if any(self._fate(slot) for slot in self._lanes):
             return ExitCode.REPLICAS
         if any(lane.output_errors for lane in self.lanes):
             return ExitCode.OUTPUT
         codes = [exit_code_of(lane.source_error) for lane in self.lanes if lane.source_error]
         return min(codes, default=ExitCode.DONE)
 
+    def _fate(self, slot: Slot[LaneHandle]) -> ReplicaError | None:
+        """Give what ended a lane for good before its work was done; None where nothing did."""
+        if slot.name in self._hung:
+            return ReplicaError(f"the lane of {slot.name} hung; what its outputs lack is lost but for --resume")
+        if slot.is_exhausted:
+            return ReplicaError(str(slot.error))
+        return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
 
-def _fate(slot: Slot[LaneHandle]) -> BaseException | None:
-    """Give what ended a lane for good before its work was done; None where nothing did."""
-    if slot.is_exhausted:
-        return ReplicaError(str(slot.error))
-    return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
+    def _end_lane(self, lane: LaneHandle, deadline_s: float) -> bool:
+        """Wait for a lane's end, and kill it where it does not come; False if even that does not help."""
+        if lane.join(deadline_s):
+            return True
+        self._hung.add(lane.name)
+        return _is_killed(lane)
 
 
-def _ends(part: LaneHandle | ReplicaHandle, deadline_s: float) -> bool:
-    """Wait for a part's end, and kill it where it does not come; False if even that does not help."""
-    if part.join(deadline_s):
-        return True
+def _is_killed(part: LaneHandle | ReplicaHandle) -> bool:
+    """End a part at once; False if even that does not help."""
     part.kill()
     return part.join(time.monotonic() + 1.0)

@@ -51,8 +51,8 @@ class Ended:
         return isinstance(self.outcome, Drop) and self.outcome.reason is Reason.STOPPED
 
 
-class Sink(Protocol):
-    """An output that needs no picture.
+class _Output(Protocol):
+    """What outputs of both kinds have in common.
 
     All calls come from one thread, frames in order of `seq`. After an error only `close` is called.
     """
@@ -88,6 +88,17 @@ class Sink(Protocol):
         Raises:
             OutputError: it cannot be written.
         """
+
+    def close(self) -> None:
+        """Write what is held back and let go of everything; closing again does nothing.
+
+        Raises:
+            OutputError: what was held back could not be written.
+        """
+
+
+class Sink(_Output, Protocol):
+    """An output that needs no picture."""
 
     def write(self, ended: Ended) -> None:
         """Take one ended frame.
@@ -96,51 +107,9 @@ class Sink(Protocol):
             OutputError: it could not be written.
         """
 
-    def close(self) -> None:
-        """Write what is held back and let go of everything; closing again does nothing.
 
-        Raises:
-            OutputError: what was held back could not be written.
-        """
-
-
-class PictureSink(Protocol):
-    """An output of pictures. The rendered picture is drawn once and shared: a sink never changes it.
-
-    All calls come from one thread, frames in order of `seq`. After an error only `close` is called.
-    """
-
-    @property
-    def name(self) -> str:
-        """What people call it: its kind and where it writes."""
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """Files or folders it wrote so far."""
-
-    def resume(self, source: str, since_s: float) -> Held | None:
-        """Look at what an earlier process left of a source, and go on from there instead of beginning anew.
-
-        Called before `open`. What is not surely whole is cut off; what is held is not written a second time.
-
-        Args:
-            source: the source's name.
-            since_s: files that were last written before, in seconds since 1970, are not gone on with but replaced:
-                they are there from another run.
-
-        Returns:
-            What it holds; None for an output that keeps nothing, so that nothing in it can be missing.
-
-        Raises:
-            OutputError: it cannot be gone on with.
-        """
-
-    def open(self, info: SourceInfo) -> None:
-        """Make ready for a source.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+class PictureSink(_Output, Protocol):
+    """An output of pictures. The rendered picture is drawn once and shared: a sink never changes it."""
 
     def write(self, ended: Ended, picture_bgr: NDArray[np.uint8] | None) -> None:
         """Take one ended frame and its picture: rendered, plain after a drop, None where there is none.
@@ -149,13 +118,6 @@ class PictureSink(Protocol):
 
         Raises:
             OutputError: it could not be written.
-        """
-
-    def close(self) -> None:
-        """Write what is held back and let go of everything; closing again does nothing.
-
-        Raises:
-            OutputError: what was held back could not be written.
         """
 
 

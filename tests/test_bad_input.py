@@ -168,7 +168,7 @@ def test_one_bad_source_of_two(cli: CommandLine, network: FakeNetwork, clip: Pat
 def test_a_broken_picture_among_good_ones(
     cli: CommandLine, network: FakeNetwork, folder: Path, media: ModuleType
 ) -> None:
-    """A picture that cannot be decoded is told as a drop, and the others are processed."""
+    """A picture that cannot be decoded is told as a drop and in a warning, also when quiet; the others are done: 0."""
     for name in ("1.png", "3.png"):
         write_picture(folder / "stills" / name, media.smooth(40, 30))
     (folder / "stills" / "2.png").write_bytes(b"no picture")
@@ -177,6 +177,9 @@ def test_a_broken_picture_among_good_ones(
     assert [message["type"] for message in told] == ["poses", "drop", "poses"]
     assert (told[1]["stage"], told[1]["reason"]) == ("decode", "undecodable")
     assert "1 dropped as decode/undecodable" in done.out
+    quiet = cli("run", "stills", "--save-jsonl", "b.jsonl", "--quiet")
+    line = "posestream: warning: stills: 1 of 3 frames could not be decoded; the messages (--save-jsonl) tell which"
+    assert (quiet.code, quiet.out, quiet.lines) == (0, "", [line])
 
 
 def test_start_means_nothing_for_pictures(

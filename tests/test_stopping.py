@@ -99,6 +99,42 @@ def test_a_second_signal_does_not_wait(environment: dict[str, str], clip: Path, 
         assert "Traceback" not in "".join([*told, process.stderr.read()])
 
 
+@contextmanager
+def processes(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run processes on a device that takes a second for a frame, until the first frame is done."""
+    words = ("run", "synthetic:64x64", "--mode", "processes", "--save-jsonl", "-")
+    slow = ("--net-height", 64, "--set", 'replicas.devices=["simulated:1000"]')
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
+    with started((*words, *slow), environment, folder) as process:
+        assert process.stdout
+        assert process.stdout.readline()
+        assert list(folder.glob("posestream-*"))
+        yield process
+
+
+def test_a_second_signal_leaves_no_sockets(tmp_path: Path) -> None:
+    """A second Ctrl-C removes the folder of the run's sockets before it ends everything at once."""
+    with processes(tmp_path) as process:
+        assert process.stderr
+        process.send_signal(signal.SIGINT)
+        while "stopping" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert not list(tmp_path.glob("posestream-*"))
+
+
+def test_a_terminal_that_goes_stops_the_run(tmp_path: Path) -> None:
+    """SIGHUP drains as SIGTERM does: 0, and no folder of sockets is left."""
+    with processes(tmp_path) as process:
+        assert process.stdout
+        process.send_signal(signal.SIGHUP)
+        rest = process.stdout.read()
+        assert process.wait(DEADLINE_S) == 0
+        assert {message["type"] for message in messages(rest)} <= {"poses"}
+        assert not list(tmp_path.glob("posestream-*"))
+
+
 def test_a_stop_before_the_run(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.lane_state import LaneProgress
 from posestream.pipeline.settings import OutputTable, Settings
-from posestream.pipeline.supervisor import Summary
+from posestream.pipeline.summary import Summary
 from posestream.stages.held import Held
 from posestream.stages.output import Ended
 from posestream.stages.output_video import VideoSettings

@@ -15,9 +15,9 @@ from posestream.pipeline.bench.network import measure_network
 from posestream.pipeline.bench.pipeline import measure_pipeline
 from posestream.pipeline.bench.recovery import measure_recovery
 from posestream.pipeline.bench.scale import Mode, ScalePlan, measure_scale
-from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.commands.run import network_options, settings_of
 from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.settings import Settings
 
 __all__ = ["bench_command"]

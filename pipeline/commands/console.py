@@ -1,10 +1,9 @@
-"""What people see: log lines, the progress bar, and the table at the end."""
+"""What people see: the progress bar, and the table at the end."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import sys
@@ -19,7 +18,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Table
 from rich.text import Text
 
-from posestream.pipeline.supervisor import SourceReport, Summary, Supervisor
+from posestream.pipeline.logs import one_line
+from posestream.pipeline.summary import SourceReport, Summary
+from posestream.pipeline.supervisor import Supervisor
 from posestream.stages.output import output_errors
 
 __all__ = [
@@ -27,11 +28,6 @@ __all__ = [
     "drop_standard_output",
     "show_table",
     "standard_output",
-    # the log
-    "LOG_FORMATS",
-    "json_entry",
-    "one_line",
-    "set_up_logging",
     # a run
     "ProgressView",
     "log_summary",
@@ -39,8 +35,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
-
-LOG_FORMATS = ("text", "json")
 
 #: Seconds over which the frame rate in the progress bar is taken.
 _RATE_WINDOW_S = 5.0
@@ -86,57 +80,6 @@ def show_table(console: Console, table: Table, least_columns: int = 0) -> None:
     if not console.is_terminal or console.width < (least_columns or natural_columns):
         console = type(console)(file=console.file, width=natural_columns, force_terminal=console.is_terminal)
     console.print(table)
-
-
-def one_line(text: str) -> str:
-    """Write control characters out, line feeds among them: a file's name may hold any, and terminals obey them."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def json_entry(created_s: float, level: str, logger: str, message: str, **more: str) -> str:
-    """Give the line of one entry of a JSON log: time, level, logger, message."""
-    return json.dumps({"time": round(created_s, 3), "level": level, "logger": logger, "message": message, **more})
-
-
-class _JsonFormatter(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Give the line of a record."""
-        more = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
-        return json_entry(record.created, record.levelname.lower(), record.name, record.getMessage(), **more)
-
-
-class _TextFormatter(logging.Formatter):
-    """`posestream: message`, with the level where it is more than news."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Give the line of a record."""
-        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        text = f"posestream: {level}{one_line(record.getMessage())}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
-
-
-class _ConsoleHandler(logging.Handler):
-    """Writes lines above the progress bar instead of through it."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the line of a record."""
-        self._console.print(Text(self.format(record)), soft_wrap=True)
-
-
-def set_up_logging(console: Console, log_format: str, *, is_quiet: bool, is_debugging: bool) -> None:
-    """Send the log to the console: news and worse, only errors when quiet, everything when debugging."""
-    handler = _ConsoleHandler(console)
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
-    logger = logging.getLogger("posestream")
-    logger.handlers = [handler]
-    logger.propagate = False
-    logger.setLevel(logging.DEBUG if is_debugging else logging.ERROR if is_quiet else logging.INFO)
 
 
 class _Rate:
@@ -230,7 +173,7 @@ def _stages(report: SourceReport) -> str:
         median_s, p99_s = histogram.percentile_s(50), histogram.percentile_s(99)
         if stage != "total" and median_s is not None and p99_s is not None:
             told.append(f"{stage} {median_s * 1000:.1f}/{p99_s * 1000:.1f}")
-    return f"{', '.join(told) or 'no frame'} ms (median/p99)"
+    return f"{', '.join(told)} ms (median/p99)" if told else "no frame was done"
 
 
 def _mishaps(summary: Summary) -> list[str]:

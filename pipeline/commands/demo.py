@@ -8,10 +8,10 @@ import click
 from rich.console import Console
 
 from posestream.models.samples import fetch_sample
-from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.commands.execute import execute
 from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.commands.run import console_options, network_options, settings_of
+from posestream.pipeline.logs import set_up_logging
 
 __all__ = ["demo_command"]
 

@@ -15,9 +15,9 @@ from posestream.models.engines import open_engine
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.measure import report
-from posestream.pipeline.commands.console import set_up_logging
 from posestream.pipeline.commands.run import network_options, settings_of
 from posestream.pipeline.evaluate import Labels, evaluate, pose_pictures
+from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.settings import Settings
 from posestream.stages.output import check_free
 

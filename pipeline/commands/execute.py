@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
@@ -17,16 +17,26 @@ from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job
+from posestream.pipeline.logs import LOSSES
 from posestream.pipeline.process import LogOptions
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.status import StatusPublisher
-from posestream.pipeline.supervisor import Summary, Supervisor
+from posestream.pipeline.summary import Summary
+from posestream.pipeline.supervisor import Supervisor
 from posestream.pipeline.windows import NoDisplay, open_display
+from posestream.stages.items import Reason
 from posestream.stages.output_display import Display
 
 __all__ = ["execute"]
 
 _log = logging.getLogger(__name__)
+_losses = logging.getLogger(LOSSES)
+
+#: What is said of frames that were dropped for such a reason.
+_LOSSES = {
+    Reason.UNDECODABLE.value: "could not be decoded; the messages (--save-jsonl) tell which",
+    Reason.POISON.value: "brought down every replica that was given them; the messages (--save-jsonl) tell which",
+}
 
 #: How often progress is shown and signals are looked at, in seconds.
 _TICK_S = 0.1
@@ -34,15 +44,39 @@ _TICK_S = 0.1
 _DISPLAY_TICK_S = 0.02
 
 
+#: The signal of a terminal that has gone; none on systems without.
+_HANG_UP = getattr(signal, "SIGHUP", None)
+
+
+def _stopping_signals() -> list[signal.Signals]:
+    """List the signals that stop a run; one that was told to be ignored (`nohup`) is."""
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if _HANG_UP is not None and signal.getsignal(_HANG_UP) is not signal.SIG_IGN:
+        signals.append(_HANG_UP)
+    return signals
+
+
+def _leave_terminal() -> None:
+    """Write to nobody where a terminal has gone: writing to it would fail while the run ends."""
+    for descriptor in (1, 2):
+        if os.isatty(descriptor):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 class _Signals:
     """Handlers only record; the loop acts. The second signal does not wait for the loop."""
 
     def __init__(self) -> None:
         self.count = 0
+        #: Removes what would outlive a process that ends at once.
+        self.clean_up: Callable[[], None] = lambda: None
 
-    def note(self, _number: int, _frame: FrameType | None) -> None:
+    def note(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
+        if number == _HANG_UP:
+            _leave_terminal()
         if self.count > 1:
+            self.clean_up()
             os._exit(ExitCode.STOPPED_AT_ONCE)
 
 
@@ -56,6 +90,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     status = StatusPublisher(settings.pipeline.status)
     with _recorded_signals() as signals, closing(display), closing(status):
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
+        signals.clean_up = supervisor.clean_up
         try:
             for lane in supervisor.lanes:
                 for sink in lane.display_sinks:
@@ -68,6 +103,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
         log_summary(summary)
     elif not is_quiet:
         _show(settings, summary, console)
+    _tell_losses(summary)
     _tell_errors(summary)
     return summary.exit_code
 
@@ -88,9 +124,9 @@ def _has_lines_on_standard_output(settings: Settings) -> bool:
 
 @contextmanager
 def _recorded_signals() -> Iterator[_Signals]:
-    """Record SIGINT and SIGTERM, and give them back their handlers at the end."""
+    """Record the signals that stop a run, and give them back their handlers at the end."""
     signals = _Signals()
-    before = {number: signal.signal(number, signals.note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signals.note) for number in _stopping_signals()}
     try:
         yield signals
     finally:
@@ -118,6 +154,16 @@ def _watch(
                 told = True
                 _log.info("stopping: what is in flight is finished first")
                 supervisor.stop()
+
+
+def _tell_losses(summary: Summary) -> None:
+    """Say how many frames could not be done; they are no failure of a source that is whole else, but never silent."""
+    # Of a source that was cut off or is damaged at its end, that is told, and says more.
+    for report in [report for report in summary.sources if report.error is None]:
+        for reason, what in _LOSSES.items():
+            lost = sum(count for name, count in report.counts.dropped.items() if name.endswith(f"/{reason}"))
+            if lost:
+                _losses.warning("%s: %d of %d frames %s", report.name, lost, report.counts.taken, what)
 
 
 def _tell_errors(summary: Summary) -> None:

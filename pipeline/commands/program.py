@@ -13,13 +13,14 @@ import click
 from rich.console import Console
 
 from posestream.pipeline.commands.bench import bench_command
-from posestream.pipeline.commands.console import drop_standard_output, json_entry, one_line
+from posestream.pipeline.commands.console import drop_standard_output
 from posestream.pipeline.commands.demo import demo_command
 from posestream.pipeline.commands.eval import eval_command
 from posestream.pipeline.commands.models import models_command
 from posestream.pipeline.commands.run import run_command
 from posestream.pipeline.commands.worker import worker_command
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
+from posestream.pipeline.logs import json_entry, one_line
 
 __all__ = ["run_words"]
 

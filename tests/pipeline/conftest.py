@@ -24,8 +24,10 @@ from posestream.pipeline import job as job_module
 from posestream.pipeline import serving as serving_module
 from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
+from posestream.pipeline.patience import Patience
 from posestream.pipeline.settings import Settings
-from posestream.pipeline.supervisor import Summary, Supervisor
+from posestream.pipeline.summary import Summary
+from posestream.pipeline.supervisor import Supervisor
 from posestream.stages.output import Sink
 
 #: Nothing here takes longer; a test that waits so long has lost a wake-up.
@@ -93,6 +95,14 @@ def pictures(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+def wait_until(supervisor: Supervisor, is_so: Callable[[], object]) -> None:
+    """Let a run go on until something is so."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline_s, f"hangs: {supervisor!r}"
+        supervisor.wait(0.05)
+
+
 class Runs:
     """Runs jobs, and checks after each that nothing of it is left."""
 
@@ -108,20 +118,28 @@ class Runs:
 
         monkeypatch.setattr("posestream.pipeline.crew.zmq.Context", Noted)
 
-    def start(self, raw: dict[str, Any], extra_sinks: Sequence[Callable[[str], Sink]] = ()) -> Supervisor:
+    def start(
+        self,
+        raw: dict[str, Any],
+        extra_sinks: Sequence[Callable[[str], Sink]] = (),
+        patience: Patience | None = None,
+    ) -> Supervisor:
         """Plan and start a job."""
         raw = {"network": {"net_height": 64}, **raw}
-        return start_job(plan_job(Settings.parse(raw), WeightStore.from_environment()), extra_sinks)
+        job = plan_job(Settings.parse(raw), WeightStore.from_environment())
+        return start_job(job, extra_sinks, patience=patience)
 
     def finish(self, supervisor: Supervisor) -> Summary:
         """Wait for a run's end and close it."""
-        deadline_s = time.monotonic() + DEADLINE_S
-        while supervisor.is_running and not supervisor.has_crashed:
-            assert time.monotonic() < deadline_s, f"hangs: {supervisor!r}"
-            supervisor.wait(0.05)
+        wait_until(supervisor, lambda: not supervisor.is_running or supervisor.has_crashed)
         summary = supervisor.close()
         self.check_nothing_is_left()
         return summary
+
+    def end_contexts(self) -> None:
+        """End the contexts that were left to a thread that hung and hangs no more."""
+        for context in self._contexts:
+            context.term()
 
     def run(self, raw: dict[str, Any], extra_sinks: Sequence[Callable[[str], Sink]] = ()) -> Summary:
         """Run a job from start to end."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,23 @@ def test_a_wrong_setting_is_raised_at_the_call(workshop: Workshop, tmp_path: Pat
     config.write_text("[network]\nnet_height = 100\n")
     with pytest.raises(SettingsError, match=r"job\.toml: network\.net_height = 100"):
         run("a.mp4", config=config)
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ({"net_height": 368}, r"net_height = 368 is no table of settings; give network=\{'net_height': 368\}"),
+        ({"nonsense": 1}, r"nonsense = 1 is no table of settings; give tables such as network="),
+        ({"display": True}, r"give output=\{'display': True\}"),
+        ({"output": {"display": {}}}, "windows belong to the main thread"),
+        ({"pipeline": {"mode": "processes"}}, "only with pipeline.mode"),
+        ({"pipeline": {"status": ["tcp://127.0.0.1:*"]}}, "publishes a status"),
+    ],
+)
+def test_what_python_does_not_do_is_refused_at_the_call(workshop: Workshop, tables: dict[str, Any], told: str) -> None:
+    """A setting outside its table, and what only the command line does, is refused before any work."""
+    with pytest.raises(SettingsError, match=told):
+        run("a.mp4", **tables)
 
 
 def test_tables_beat_the_file(runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path) -> None:

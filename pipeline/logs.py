@@ -1,0 +1,67 @@
+"""The log: its lines, for people or as JSON, and what of it is told."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["LOG_FORMATS", "LOSSES", "json_entry", "one_line", "set_up_logging"]
+
+LOG_FORMATS = ("text", "json")
+#: The logger of what a recorded source lost, whose warnings are told even when quiet.
+LOSSES = "posestream.losses"
+
+
+def one_line(text: str) -> str:
+    """Write control characters out, line feeds among them: a file's name may hold any, and terminals obey them."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def json_entry(created_s: float, level: str, logger: str, message: str, **more: str) -> str:
+    """Give the line of one entry of a JSON log: time, level, logger, message."""
+    return json.dumps({"time": round(created_s, 3), "level": level, "logger": logger, "message": message, **more})
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of a record."""
+        more = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
+        return json_entry(record.created, record.levelname.lower(), record.name, record.getMessage(), **more)
+
+
+class _TextFormatter(logging.Formatter):
+    """`posestream: message`, with the level where it is more than news."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line of a record."""
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        text = f"posestream: {level}{one_line(record.getMessage())}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes lines above the progress bar instead of through it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line of a record."""
+        self._console.print(Text(self.format(record)), soft_wrap=True)
+
+
+def set_up_logging(console: Console, log_format: str, *, is_quiet: bool, is_debugging: bool) -> None:
+    """Send the log to the console: news and worse, only errors and losses when quiet, everything when debugging."""
+    handler = _ConsoleHandler(console)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    logger = logging.getLogger("posestream")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if is_debugging else logging.ERROR if is_quiet else logging.INFO)
+    logging.getLogger(LOSSES).setLevel(min(logger.level, logging.WARNING))

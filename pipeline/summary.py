@@ -1,0 +1,41 @@
+"""What became of a run, source by source, when it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from posestream.pipeline.counters import FrameCounts
+from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.lane_state import LaneProgress
+from posestream.stages.errors import OutputError
+
+__all__ = ["SourceReport", "Summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What became of one source."""
+
+    name: str
+    counts: FrameCounts
+    progress: LaneProgress
+    paths: tuple[Path, ...]
+    error: BaseException | None
+    #: How often its lane was started again.
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a whole run."""
+
+    sources: tuple[SourceReport, ...]
+    engine: str
+    exit_code: ExitCode
+    #: What stopped the run as a whole, if anything did.
+    error: BaseException | None
+    output_errors: tuple[OutputError, ...]
+    #: How often replicas were started again, and frames handed out again.
+    replica_restarts: int
+    redelivered: int
