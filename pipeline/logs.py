@@ -8,6 +8,8 @@ import logging
 from rich.console import Console
 from rich.text import Text
 
+from posestream.stages.redact import redacted_text
+
 __all__ = ["LOG_FORMATS", "LOSSES", "json_entry", "one_line", "set_up_logging"]
 
 LOG_FORMATS = ("text", "json")
@@ -22,7 +24,9 @@ def one_line(text: str) -> str:
 
 def json_entry(created_s: float, level: str, logger: str, message: str, **more: str) -> str:
     """Give the line of one entry of a JSON log: time, level, logger, message."""
-    return json.dumps({"time": round(created_s, 3), "level": level, "logger": logger, "message": message, **more})
+    return json.dumps(
+        {"time": round(created_s, 3), "level": level, "logger": logger, "message": redacted_text(message), **more}
+    )
 
 
 class _JsonFormatter(logging.Formatter):
@@ -30,7 +34,7 @@ class _JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of a record."""
-        more = {"traceback": self.formatException(record.exc_info)} if record.exc_info else {}
+        more = {"traceback": redacted_text(self.formatException(record.exc_info))} if record.exc_info else {}
         return json_entry(record.created, record.levelname.lower(), record.name, record.getMessage(), **more)
 
 
@@ -40,8 +44,8 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of a record."""
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        text = f"posestream: {level}{one_line(record.getMessage())}"
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        text = f"posestream: {level}{one_line(redacted_text(record.getMessage()))}"
+        return f"{text}\n{redacted_text(self.formatException(record.exc_info))}" if record.exc_info else text
 
 
 class _ConsoleHandler(logging.Handler):

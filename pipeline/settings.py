@@ -20,6 +20,7 @@ from posestream.stages.output_images import ImagesSettings
 from posestream.stages.output_jsonl import JsonlSettings
 from posestream.stages.output_openpose import OpenPoseSettings
 from posestream.stages.output_video import VideoSettings
+from posestream.stages.redact import redacted_text
 from posestream.stages.source import SourceSettings
 
 __all__ = [
@@ -199,7 +200,8 @@ def _told(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{key} is missing"
-    return f"{key} = {error['input']!r}: {_KINDS.get(error['type'], error['msg'][:1].lower() + error['msg'][1:])}"
+    given = redacted_text(repr(error["input"]))
+    return f"{key} = {given}: {_KINDS.get(error['type'], error['msg'][:1].lower() + error['msg'][1:])}"
 
 
 #: What pydantic tells in terms of this program's classes, by the type of its error.

@@ -6,41 +6,19 @@ import re
 from collections.abc import Collection, Iterable
 from itertools import takewhile
 from pathlib import Path, PurePath
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
+
+from posestream.stages.redact import is_url, redacted
 
 __all__ = ["derive_names", "is_camera", "is_url", "redacted"]
 
-#: A scheme of two letters or more; one letter is a Windows drive.
-_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _CAMERA = re.compile(r"^(?:/dev/video)?(\d{1,3})$")
 _GLOB = re.compile(r"[*?\[]")
-#: User and password, as FFmpeg finds them: up to the last "@" before the path.
-_CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
-
-
-def is_url(url: str) -> bool:
-    """True for what has a scheme, such as rtsp or http."""
-    return _SCHEME.match(url) is not None
 
 
 def is_camera(url: str) -> bool:
     """True for a camera's number or its /dev/videoN."""
     return _CAMERA.match(url) is not None
-
-
-def redacted(url: str) -> str:
-    """Give an address without user, password, query and fragment, fit for messages and logs."""
-    if not is_url(url):
-        return url
-    try:
-        parts = urlsplit(_CREDENTIALS.sub("", url))
-        parts.port  # noqa: B018 — raises where the authority is not one
-    except ValueError:
-        # A password with "/", "?" or "#" in it that was not escaped: whatever is before the last "@" may be secret.
-        scheme, _, rest = url.partition("://")
-        return f"{scheme}://{re.split(r'[/?#]', rest.rpartition('@')[2])[0]}"
-    # Cameras also take passwords and tokens in the query.
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "…" if parts.query else "", ""))
 
 
 def derive_names(urls: Iterable[str], taken: Collection[str] = ()) -> list[str]:
@@ -63,7 +41,7 @@ def _derived(url: str) -> str:
     camera = _CAMERA.match(url)
     if camera:
         return f"camera-{int(camera[1])}"
-    name = _host(url) if is_url(url) else _stem(url)
+    name = "stdin" if url == "-" else _host(url) if is_url(url) else _stem(url)
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "source"
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from posestream.stages.color import ColorTags
 from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame
-from posestream.stages.source_name import redacted
+from posestream.stages.redact import redacted
 
 __all__ = ["Source", "SourceInfo", "SourceSettings"]
 
@@ -34,6 +34,11 @@ class SourceSettings:
     start_s: float = 0.0
     #: Stop after so many frames; None: go on to the end.
     max_frames: int | None = None
+
+    def __repr__(self) -> str:
+        """Tell it without what may be secret in its address."""
+        limits = f"start_s={self.start_s!r}, max_frames={self.max_frames!r}"
+        return f"SourceSettings(url={redacted(self.url)!r}, name={self.name!r}, {limits})"
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_s < math.inf:

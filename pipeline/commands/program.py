@@ -21,6 +21,7 @@ from posestream.pipeline.commands.run import run_command
 from posestream.pipeline.commands.worker import worker_command
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.logs import json_entry, one_line
+from posestream.stages.redact import redacted_text
 
 __all__ = ["run_words"]
 
@@ -87,7 +88,7 @@ def _asks_for_json(words: Sequence[str]) -> bool:
 def _tell(text: str, code: ExitCode) -> int:
     """Say on one line of standard error what went wrong."""
     level = "" if code is ExitCode.STOPPED_AT_ONCE else "error: "
-    sys.stderr.write(f"posestream: {level}{one_line(text)}\n")
+    sys.stderr.write(f"posestream: {level}{one_line(redacted_text(text))}\n")
     return int(code)
 
 

@@ -256,3 +256,11 @@ def test_any_tables_merge_or_are_refused(base: dict[str, Any], over: dict[str, A
     except SettingsError:
         return
     assert result.keys() == base.keys() | over.keys()
+
+
+def test_wrong_values_are_told_without_passwords():
+    """A source that is no table is told, but not the password in it."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.parse({"source": ["rtsp://me:secret@door/live"]})
+    assert "rtsp://door/live" in str(caught.value)
+    assert "secret" not in str(caught.value)
