@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from posestream.models.weights import WeightStore
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import Job, plan_job
 from posestream.pipeline.result import PosesResult
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, table_keys
 from posestream.pipeline.summary import Summary
+from posestream.pipeline.supervision.crew import start_job
 from posestream.stages.errors import SettingsError
-from posestream.stages.held import Held
 from posestream.stages.items import Poses
-from posestream.stages.output import Ended
-from posestream.stages.source import SourceInfo
+from posestream.stages.output.held import Held
+from posestream.stages.output.sink import Ended
+from posestream.stages.source.opening import SourceInfo
 
 __all__ = ["run"]
 

@@ -23,12 +23,12 @@ from posestream.models.layout import Layout
 from posestream.models.spec import NetworkSpec
 from posestream.stages.ensemble import Ensemble, EnsembleSettings, Maps
 from posestream.stages.errors import SettingsError, SourceError
-from posestream.stages.group import Group, GroupSettings
+from posestream.stages.group.group import Group, GroupSettings
 from posestream.stages.items import FieldMaps, Person, Poses
-from posestream.stages.output import output_errors
+from posestream.stages.output.sink import output_errors
 from posestream.stages.preprocess import Preprocess
-from posestream.stages.source_pictures import PictureSource
-from posestream.stages.source_protocol import SourceSettings
+from posestream.stages.source.pictures import PictureSource
+from posestream.stages.source.protocol import SourceSettings
 
 __all__ = ["Labels", "Timed", "coco_results", "evaluate", "pose_pictures"]
 

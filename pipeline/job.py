@@ -15,10 +15,10 @@ from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
-from posestream.pipeline.serving import Serving
+from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.settings import PipelineTable, Settings
 from posestream.stages.errors import SettingsError
-from posestream.stages.source import SourceSettings, derive_names, is_missing, open_source
+from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, open_source
 
 __all__ = ["Job", "plan_job"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from posestream.pipeline.settings import OutputTable
 from posestream.stages.errors import SettingsError
-from posestream.stages.output import PictureSink, Sink
-from posestream.stages.output_jsonl import STANDARD_OUTPUT
-from posestream.stages.outputs import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
-from posestream.stages.source import SourceSettings
+from posestream.stages.output.jsonl import STANDARD_OUTPUT
+from posestream.stages.output.sink import PictureSink, Sink
+from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
+from posestream.stages.source.opening import SourceSettings
 
 __all__ = ["LaneOutputs", "plan_outputs"]
 

@@ -14,14 +14,14 @@ from pydantic_core import ErrorDetails
 
 from posestream.stages.ensemble import EnsembleSettings
 from posestream.stages.errors import SettingsError
-from posestream.stages.group import GroupSettings
-from posestream.stages.output_display import DisplaySettings
-from posestream.stages.output_images import ImagesSettings
-from posestream.stages.output_jsonl import JsonlSettings
-from posestream.stages.output_openpose import OpenPoseSettings
-from posestream.stages.output_video import VideoSettings
+from posestream.stages.group.group import GroupSettings
+from posestream.stages.output.display import DisplaySettings
+from posestream.stages.output.images import ImagesSettings
+from posestream.stages.output.jsonl import JsonlSettings
+from posestream.stages.output.openpose import OpenPoseSettings
+from posestream.stages.output.video import VideoSettings
 from posestream.stages.redact import redacted_text
-from posestream.stages.source import SourceSettings
+from posestream.stages.source.opening import SourceSettings
 
 __all__ = [
     "NetworkTable",

@@ -9,10 +9,10 @@ from typing import Any
 import msgpack
 import zmq
 
-from posestream.pipeline.handles import LaneHandle
 from posestream.pipeline.latency import STAGES
-from posestream.pipeline.sockets import Sockets, ZmqContext
-from posestream.pipeline.supervisor import Supervisor
+from posestream.pipeline.supervision.handles import LaneHandle
+from posestream.pipeline.supervision.supervisor import Supervisor
+from posestream.pipeline.wire.sockets import Sockets, ZmqContext
 from posestream.stages.errors import SettingsError
 from posestream.stages.message import VERSION
 

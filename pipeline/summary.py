@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from posestream.pipeline.counters import FrameCounts
+from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.errors import ExitCode
-from posestream.pipeline.lane_state import LaneProgress
+from posestream.pipeline.lane.state import LaneProgress
 from posestream.stages.errors import OutputError
 
 __all__ = ["SourceReport", "Summary"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from posestream.stages.errors import SourceError
-from posestream.stages.held import Held
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.message import tells_of
-from posestream.stages.source_protocol import SourceInfo
+from posestream.stages.output.held import Held
+from posestream.stages.source.protocol import SourceInfo
 
 __all__ = ["Beginning", "go_on"]
 

@@ -81,7 +81,7 @@ class FakeNetwork:
         self.engines: list[FakeEngine] = []
         self._spec = load_registry()["mobilenet-thin"]
         monkeypatch.setattr("posestream.pipeline.job.choose", self._choose)
-        monkeypatch.setattr("posestream.pipeline.serving.open_engine", self._open)
+        monkeypatch.setattr("posestream.pipeline.replica.serving.open_engine", self._open)
 
     @property
     def sizes(self) -> set[tuple[int, int]]:

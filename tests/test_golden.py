@@ -20,7 +20,7 @@ from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.group import planted_crowd
 from posestream.pipeline.evaluate import pose_pictures
-from posestream.stages.group import Group, GroupSettings
+from posestream.stages.group.group import Group, GroupSettings
 from posestream.stages.items import Poses
 
 from .e2e import ROOT, write_picture

@@ -14,15 +14,15 @@ from posestream.models.choice import choose
 from posestream.models.engines import open_engine
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.evaluate import pose_pictures
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.settings import Settings
-from posestream.stages.held import Held
+from posestream.pipeline.supervision.crew import start_job
 from posestream.stages.items import Poses
 from posestream.stages.message import MessageWriter
-from posestream.stages.output import Ended
-from posestream.stages.source import SourceInfo, SourceSettings, open_source
+from posestream.stages.output.held import Held
+from posestream.stages.output.sink import Ended
+from posestream.stages.source.opening import SourceInfo, SourceSettings, open_source
 
 from .e2e import DEADLINE_S, ROOT, messages, real_network, run_program, write_picture
 from .figure import draw_person

@@ -23,7 +23,7 @@ from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences, make_scene, synthetic_differences
 from posestream.pipeline.errors import ExitCode
-from posestream.pipeline.sockets import Sockets, ZmqContext
+from posestream.pipeline.wire.sockets import Sockets, ZmqContext
 
 __all__ = ["FAULTS", "FaultsPlan", "measure_faults", "run_faults"]
 

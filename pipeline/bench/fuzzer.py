@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgpack
 import zmq
 
-from posestream.pipeline.wire import (
+from posestream.pipeline.wire.messages import (
     Heartbeat,
     LaneEnd,
     LaneHello,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from posestream.models.layout import LAYOUTS, Layout
 from posestream.pipeline.bench.measure import report
-from posestream.stages.group import Group
+from posestream.stages.group.group import Group
+from posestream.stages.group.synthetic import planted_maps, random_people
 from posestream.stages.items import FieldMaps, FrameKey, Poses, Transform
-from posestream.stages.synthetic import planted_maps, random_people
 
 __all__ = ["found_exactly", "group_command", "planted_crowd"]
 

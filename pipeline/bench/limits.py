@@ -14,10 +14,10 @@ from os import cpu_count
 from posestream.models.engines.base import Completed, Engine
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.settings import Settings
-from posestream.stages.group import Group
+from posestream.stages.group.group import Group
 from posestream.stages.items import FieldMaps, NetInput
 from posestream.stages.preprocess import Letterbox, Preprocess
-from posestream.stages.source import SourceSettings, open_source
+from posestream.stages.source.opening import SourceSettings, open_source
 
 __all__ = ["Parts", "measure_parts"]
 

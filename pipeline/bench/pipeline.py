@@ -18,16 +18,16 @@ from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.cost import children_of, cpu_s, process_cpu_s
 from posestream.pipeline.bench.limits import Parts, measure_parts
 from posestream.pipeline.bench.measure import Speed, engine_for, median, network_speed, report
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
-from posestream.pipeline.lane_state import LaneProgress
+from posestream.pipeline.lane.state import LaneProgress
 from posestream.pipeline.settings import OutputTable, Settings
 from posestream.pipeline.summary import Summary
-from posestream.stages.held import Held
-from posestream.stages.output import Ended
-from posestream.stages.output_video import VideoSettings
+from posestream.pipeline.supervision.crew import start_job
+from posestream.stages.output.held import Held
+from posestream.stages.output.sink import Ended
+from posestream.stages.output.video import VideoSettings
 from posestream.stages.preprocess import letterbox
-from posestream.stages.source import SourceInfo, SourceSettings, open_source
+from posestream.stages.source.opening import SourceInfo, SourceSettings, open_source
 
 __all__ = ["measure_pipeline"]
 

@@ -74,7 +74,7 @@ class Program:
 
     def children(self, role: str) -> list[int]:
         """List its processes of a role, "lane" or "replica"."""
-        wanted = ["posestream.pipeline.child", role]
+        wanted = ["posestream.pipeline.supervision.child", role]
         return [pid for pid in self.family() if _words(pid)[-2:] == wanted]
 
     def family(self) -> list[int]:

@@ -10,8 +10,8 @@ import click
 
 from posestream.pipeline.bench.measure import median, report
 from posestream.pipeline.bench.scale import finish, simulated_job, wait_for_replicas
-from posestream.pipeline.replica_process import ReplicaProcess
-from posestream.pipeline.supervisor import Supervisor
+from posestream.pipeline.replica.process import ReplicaProcess
+from posestream.pipeline.supervision.supervisor import Supervisor
 
 __all__ = ["measure_recovery"]
 

@@ -11,11 +11,11 @@ import click
 
 from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.measure import median, report
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.summary import Summary
-from posestream.pipeline.supervisor import Supervisor
+from posestream.pipeline.supervision.crew import start_job
+from posestream.pipeline.supervision.supervisor import Supervisor
 
 __all__ = ["ScalePlan", "finish", "measure_scale", "simulated_job", "wait_for_replicas"]
 

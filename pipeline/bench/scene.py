@@ -12,7 +12,7 @@ import numpy as np
 
 from posestream.models.registry import load_registry
 from posestream.pipeline.bench.program import Program
-from posestream.stages.synthetic import planted_maps, random_people
+from posestream.stages.group.synthetic import planted_maps, random_people
 
 __all__ = ["Scene", "differences", "make_scene", "messages", "synthetic_differences"]
 

@@ -20,8 +20,8 @@ from rich.text import Text
 
 from posestream.pipeline.logs import one_line
 from posestream.pipeline.summary import SourceReport, Summary
-from posestream.pipeline.supervisor import Supervisor
-from posestream.stages.output import output_errors
+from posestream.pipeline.supervision.supervisor import Supervisor
+from posestream.stages.output.sink import output_errors
 
 __all__ = [
     # standard output

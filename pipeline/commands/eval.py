@@ -19,7 +19,7 @@ from posestream.pipeline.commands.run import network_options, settings_of
 from posestream.pipeline.evaluate import Labels, evaluate, pose_pictures
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.settings import Settings
-from posestream.stages.output import check_free
+from posestream.stages.output.sink import check_free
 
 __all__ = ["eval_command"]
 

@@ -14,18 +14,18 @@ from rich.console import Console
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands.console import ProgressView, log_summary, show_summary, standard_output
 from posestream.pipeline.commands.fetching import FetchView
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job
+from posestream.pipeline.lane.windows import NoDisplay, open_display
 from posestream.pipeline.logs import LOSSES
-from posestream.pipeline.process import LogOptions
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.status import StatusPublisher
 from posestream.pipeline.summary import Summary
-from posestream.pipeline.supervisor import Supervisor
-from posestream.pipeline.windows import NoDisplay, open_display
+from posestream.pipeline.supervision.crew import start_job
+from posestream.pipeline.supervision.process import LogOptions
+from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.stages.items import Reason
-from posestream.stages.output_display import Display
+from posestream.stages.output.display import Display
 
 __all__ = ["execute"]
 

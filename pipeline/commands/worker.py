@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
-from posestream.pipeline.worker import Worker
+from posestream.pipeline.replica.worker import Worker
 
 __all__ = ["worker_command"]
 

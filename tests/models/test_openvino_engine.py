@@ -25,7 +25,7 @@ def closed(engine):
 def test_maps_are_those_of_the_network(kind, request, picture, wait):
     """Heatmaps and PAFs are the network's own numbers, whatever its axes, outputs and input scaling."""
     tiny = request.getfixturevalue(kind)
-    engine = OpenVinoEngine(tiny.spec, tiny.weights)
+    engine = OpenVinoEngine(tiny.spec, tiny.weights, precision="f32")
     image = picture(64, 96)
     engine.submit(5, image)
     (done,) = wait(engine)
@@ -41,7 +41,7 @@ def test_maps_are_those_of_the_network(kind, request, picture, wait):
 
 def test_all_requests_come_back_once(tiny_two, picture, wait):
     """As many pictures as the capacity run at once, and each ticket comes back once with its own maps."""
-    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, requests=3)
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, requests=3, precision="f32")
     images = {ticket: picture(64, 64 + 8 * ticket) for ticket in range(3)}
     for ticket, image in images.items():
         engine.submit(ticket, image)
@@ -69,7 +69,7 @@ def test_one_picture_too_many_is_an_error(tiny_two, picture, wait):
 
 def test_picture_is_free_after_submit(tiny_two, wait):
     """Writing into a picture after `submit` does not change its result."""
-    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights)
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="f32")
     image = np.full((64, 64, 3), 90, np.uint8)
     expected = tiny_two.expected(image.copy())[0]
     engine.submit(0, image)
@@ -80,7 +80,7 @@ def test_picture_is_free_after_submit(tiny_two, wait):
 
 def test_few_sizes_are_compiled_and_one_serves_the_rest(tiny_two, picture, wait):
     """However many sizes come, no more than the static ones and one for all others are compiled."""
-    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights)
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="f32")
     for number in range(STATIC_SHAPES + 4):
         image = picture(64, 64 + 8 * number)
         engine.submit(number, image)
@@ -115,13 +115,13 @@ def test_compiled_networks_are_kept(tiny_two, tmp_path):
 def test_damaged_compiled_network_is_compiled_again(tiny_two, tmp_path, picture, wait):
     """A cut-off file in the folder of compiled networks changes nothing but the time."""
     folder = tmp_path / "compiled"
-    first = OpenVinoEngine(tiny_two.spec, tiny_two.weights, compiled_folder=folder)
+    first = OpenVinoEngine(tiny_two.spec, tiny_two.weights, compiled_folder=folder, precision="f32")
     first.prepare(64, 64)
     first.close()
     for blob in folder.glob("*.blob"):
         blob.chmod(0o600)
         blob.write_bytes(blob.read_bytes()[:100])
-    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, compiled_folder=folder)
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, compiled_folder=folder, precision="f32")
     image = picture(64, 64)
     engine.submit(0, image)
     np.testing.assert_allclose(wait(engine)[0].heatmaps_chw, tiny_two.expected(image)[0], atol=2e-4)

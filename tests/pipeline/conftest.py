@@ -21,14 +21,14 @@ from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights, WeightStore
 from posestream.pipeline import job as job_module
-from posestream.pipeline import serving as serving_module
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.job import plan_job
-from posestream.pipeline.patience import Patience
+from posestream.pipeline.replica import serving as serving_module
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.summary import Summary
-from posestream.pipeline.supervisor import Supervisor
-from posestream.stages.output import Sink
+from posestream.pipeline.supervision.crew import start_job
+from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.supervisor import Supervisor
+from posestream.stages.output.sink import Sink
 
 #: Nothing here takes longer; a test that waits so long has lost a wake-up.
 DEADLINE_S = 60.0
@@ -116,7 +116,7 @@ class Runs:
                 super().__init__(*args, **kwargs)
                 contexts.append(self)
 
-        monkeypatch.setattr("posestream.pipeline.crew.zmq.Context", Noted)
+        monkeypatch.setattr("posestream.pipeline.supervision.crew.zmq.Context", Noted)
 
     def start(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from posestream.pipeline.dispatcher import Dispatcher, DispatcherSettings
-from posestream.pipeline.part import Part
+from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettings
+from posestream.pipeline.supervision.part import Part
 
 
 def test_a_replicas_credits_are_bounded() -> None:

@@ -17,13 +17,13 @@ from posestream.models.engines.base import Completed
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import WeightStore
-from posestream.pipeline.crew import start_job
 from posestream.pipeline.errors import ExitCode, ReplicaError
 from posestream.pipeline.job import plan_job
-from posestream.pipeline.lane_process import LaneProcess
-from posestream.pipeline.patience import Patience
+from posestream.pipeline.lane.process import LaneProcess
 from posestream.pipeline.settings import Settings
-from posestream.pipeline.supervisor import Supervisor
+from posestream.pipeline.supervision.crew import start_job
+from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.supervisor import Supervisor
 
 from .conftest import DEADLINE_S, Runs, Workshop, wait_until
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posestream.pipeline.counters import FrameCounts
-from posestream.pipeline.lane_state import FrameRate
+from posestream.pipeline.dispatch.counters import FrameCounts
+from posestream.pipeline.lane.state import FrameRate
 from posestream.pipeline.latency import LatencyHistogram
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 

@@ -10,7 +10,7 @@ import pytest
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.settings import Settings
 from posestream.stages.errors import SettingsError
-from posestream.stages.source import SourceSettings
+from posestream.stages.source.opening import SourceSettings
 
 
 def plan(output: dict[str, Any], *names: str, inputs: tuple[Path, ...] = ()) -> tuple[LaneOutputs, ...]:

@@ -17,15 +17,15 @@ from posestream.models.engines.base import Completed
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
-from posestream.pipeline import lane_in as lane_in_module
 from posestream.pipeline.errors import ExitCode
-from posestream.pipeline.store import FrameStore
+from posestream.pipeline.lane import intake as intake_module
+from posestream.pipeline.lane.store import FrameStore
 from posestream.stages.errors import OutputError, SourceError
-from posestream.stages.held import Held
-from posestream.stages.output import Ended
+from posestream.stages.output.held import Held
+from posestream.stages.output.sink import Ended
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.render import Renderer
-from posestream.stages.source import SourceInfo
+from posestream.stages.source.opening import SourceInfo
 
 from .conftest import DEADLINE_S, Runs, Workshop
 
@@ -388,7 +388,7 @@ def test_an_error_in_a_lanes_thread_ends_the_run(
 
     output = {"jsonl": {"path": str(tmp_path / "out.jsonl")}, "images": {"folder": str(tmp_path / "out")}}
     if where == "preprocess":
-        monkeypatch.setattr(lane_in_module, "task_of", bug)
+        monkeypatch.setattr(intake_module, "task_of", bug)
     if where == "render":
         monkeypatch.setattr(Renderer, "draw", bug)
     sinks = [lambda _: Probe(bug)] if where == "output" else []

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from posestream.models.layout import LAYOUTS, Layout
 from posestream.stages.ensemble import Ensemble, EnsembleSettings, mirrored_pafs
 from posestream.stages.errors import SettingsError
-from posestream.stages.group import Group
+from posestream.stages.group.group import Group
+from posestream.stages.group.synthetic import planted_maps, random_people
 from posestream.stages.items import FieldMaps, FrameKey, Transform
-from posestream.stages.synthetic import planted_maps, random_people
 
 SIZE_MAP = (30, 44)
 IMAGE = np.random.default_rng(1).integers(0, 255, (8 * SIZE_MAP[0], 8 * SIZE_MAP[1], 3), np.uint8)

@@ -23,20 +23,20 @@ from numpy.typing import NDArray
 
 from posestream.stages.color import ColorTags
 from posestream.stages.errors import OutputError, SettingsError, SourceError
-from posestream.stages.held import Held, lacks_all
 from posestream.stages.items import Drop, Frame, FrameKey, Picture, Poses, Reason, Stage
-from posestream.stages.lines_backwards import lines_backwards
 from posestream.stages.message import MessageWriter
-from posestream.stages.mp4_fragments import read_fragments
-from posestream.stages.output import Ended
-from posestream.stages.output_display import DisplaySettings, DisplaySink
-from posestream.stages.output_images import ImagesSettings, ImagesSink
-from posestream.stages.output_jsonl import JsonlSettings, JsonlSink
-from posestream.stages.output_openpose import OpenPoseSettings, OpenPoseSink
-from posestream.stages.output_video import VideoSettings, VideoSink
-from posestream.stages.outputs import check_outputs
+from posestream.stages.output.display import DisplaySettings, DisplaySink
+from posestream.stages.output.held import Held, lacks_all
+from posestream.stages.output.images import ImagesSettings, ImagesSink
+from posestream.stages.output.jsonl import JsonlSettings, JsonlSink
+from posestream.stages.output.lines_backwards import lines_backwards
+from posestream.stages.output.mp4_fragments import read_fragments
+from posestream.stages.output.openpose import OpenPoseSettings, OpenPoseSink
+from posestream.stages.output.sink import Ended
+from posestream.stages.output.table import check_outputs
+from posestream.stages.output.video import VideoSettings, VideoSink
 from posestream.stages.resume import go_on
-from posestream.stages.source_protocol import SourceInfo
+from posestream.stages.source.protocol import SourceInfo
 
 TICK = Fraction(1, 90_000)
 INFO = SourceInfo("clip", 64, 48, Fraction(25), None, None, False, TICK, None, None, ColorTags(6, 1))

@@ -1,0 +1,1 @@
+"""The dispatcher: who works on what, so that nothing is lost."""

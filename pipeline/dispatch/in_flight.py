@@ -1,0 +1,106 @@
+"""What the dispatcher knows: the frames in flight of each source, and what each replica holds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum, auto
+
+from posestream.pipeline.dispatch.counters import FrameCounts
+from posestream.stages.items import Drop, FrameKey
+
+__all__ = ["FrameInFlight", "Phase", "ReplicaRecord", "ReplicaState", "ReplicaView", "SourceRecord"]
+
+#: Endings that are remembered for each source: far more than outputs hold back between two fragments of a video.
+_REMEMBERED = 20_000
+
+
+class Phase(Enum):
+    """Where a frame in flight is: waiting for a replica, held by one, or asked of its lane again."""
+
+    WAITING = auto()
+    HELD = auto()
+    RECALLED = auto()
+
+
+@dataclass(slots=True)
+class FrameInFlight:
+    """A frame in flight."""
+
+    key: FrameKey
+    captured_s: float
+    phase: Phase = Phase.WAITING
+    #: Replicas that were lost, or failed, with it in hand.
+    losses: int = 0
+    #: True once its lane was asked for it again.
+    was_recalled: bool = False
+    #: When it was last given to a replica.
+    given_s: float = 0.0
+
+
+@dataclass(slots=True)
+class SourceRecord:
+    """A source and its frames in flight by seq."""
+
+    is_live: bool
+    max_age_s: float | None
+    frames: dict[int, FrameInFlight] = field(default_factory=dict)
+    waiting: deque[int] = field(default_factory=deque)
+    counts: FrameCounts = field(default_factory=FrameCounts)
+    #: The seq that the lane will send next.
+    next_seq: int = 0
+    #: How the last frames ended, by seq: what a lane that goes on after another one died may do once more.
+    endings: deque[tuple[int, Drop | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    has_ended: bool = False
+    is_finished: bool = False
+
+    def go_back(self, seq: int) -> None:
+        """Forget the frames from `seq` on, as if they had not been taken."""
+        redone = [drop for ended, drop in self.endings if ended >= seq]
+        self.endings = deque(((ended, drop) for ended, drop in self.endings if ended < seq), maxlen=_REMEMBERED)
+        self.counts.forget(redone, len(self.frames))
+        self.frames.clear()
+        self.waiting.clear()
+        self.next_seq = seq
+        self.has_ended = self.is_finished = False
+
+
+class ReplicaState(StrEnum):
+    """How a replica is; one that was lost is not there any more."""
+
+    LOADING = "loading"
+    READY = "ready"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """A replica as the dispatcher sees it."""
+
+    name: str
+    state: ReplicaState
+    credits: int
+    held: int
+
+
+@dataclass(slots=True)
+class ReplicaRecord:
+    """A replica, the credits it gave and what it holds."""
+
+    heard_s: float
+    credits: int = 0
+    is_loading: bool = True
+    #: The frames themselves, since a lane that goes on after another one may send the same keys anew.
+    held: dict[FrameKey, FrameInFlight] = field(default_factory=dict)
+
+    @property
+    def state(self) -> ReplicaState:
+        """How it is."""
+        if self.is_loading:
+            return ReplicaState.LOADING
+        return ReplicaState.BUSY if self.held else ReplicaState.READY
+
+    @property
+    def free(self) -> int:
+        """How many more frames it takes."""
+        return 0 if self.is_loading else self.credits - len(self.held)

@@ -1,0 +1,1 @@
+"""A lane: one source from its decoder to its outputs."""

@@ -1,0 +1,1 @@
+"""A replica: an engine and its grouping, which pull frames and give people."""

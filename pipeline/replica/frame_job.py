@@ -1,0 +1,68 @@
+"""A frame in a replica's work loop: the views of it that the engine is given, and what comes back for each."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posestream.models.engines.base import Completed
+from posestream.pipeline.wire.messages import Task
+from posestream.stages.ensemble import Ensemble, Maps
+
+__all__ = ["FrameJob"]
+
+
+class FrameJob:
+    """A frame that the engine has, or will have next; views may be completed in any order."""
+
+    __slots__ = ("_begun_s", "_done", "_ends_s", "_ensemble", "_image", "_next", "has_failed", "task")
+
+    def __init__(self, task: Task, image: NDArray[np.uint8], ensemble: Ensemble) -> None:
+        self.task = task
+        #: True once it was told that it cannot be done.
+        self.has_failed = False
+        self._image = image
+        self._ensemble = ensemble
+        self._next = 0
+        #: When each view was begun, by the performance counter.
+        self._begun_s: list[float] = []
+        #: When inferences ended, from the first view's beginning on.
+        self._ends_s: list[float] = []
+        self._done: dict[int, Maps] = {}
+
+    def __repr__(self) -> str:
+        return f"<FrameJob {self.task.source} {self.task.seq}: {len(self._done)}/{self._ensemble.count} views done>"
+
+    @property
+    def has_begun(self) -> bool:
+        """True when all of its views were given."""
+        return self._next == self._ensemble.count
+
+    @property
+    def is_done(self) -> bool:
+        """True when all of its views are completed."""
+        return len(self._done) == self._ensemble.count
+
+    @property
+    def infer_s(self) -> float:
+        """Time from the first view's beginning to the end of the last one's inference, in seconds."""
+        return max(self._ends_s)
+
+    def next_view(self) -> tuple[int, NDArray[np.uint8]]:
+        """Give number and picture of the next view, which begins now."""
+        number = self._next
+        self._next += 1
+        view = self._ensemble.view(self._image, number)
+        self._begun_s.append(time.perf_counter())
+        return number, view
+
+    def add(self, number: int, completed: Completed) -> None:
+        """Note what the engine gave for a view."""
+        self._ends_s.append(self._begun_s[number] - self._begun_s[0] + completed.elapsed_s)
+        self._done[number] = (completed.heatmaps_chw, completed.pafs_chw)
+
+    def maps(self) -> Maps:
+        """Give the frame's heatmaps and PAFs, once all views are completed."""
+        return self._ensemble.mean(self._image, [self._done[number] for number in range(self._ensemble.count)])

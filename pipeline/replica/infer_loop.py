@@ -1,0 +1,262 @@
+"""A replica's work loop: pulls frames from the dispatcher, keeps its engine full, and gives people back."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+
+import zmq
+
+from posestream.models.engines.base import Engine
+from posestream.models.errors import EngineError, InferenceError
+from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
+from posestream.pipeline.replica.frame_job import FrameJob
+from posestream.pipeline.replica.serving import Serving
+from posestream.pipeline.wire.convert import fields_of, image_of
+from posestream.pipeline.wire.messages import (
+    Done,
+    Envelope,
+    Failed,
+    Heard,
+    Heartbeat,
+    ReplicaBye,
+    ReplicaHello,
+    Result,
+    Stop,
+    Task,
+    Work,
+)
+from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, has_more, receive, send
+from posestream.stages.items import FrameKey
+
+__all__ = ["InferLoop", "ReplicaProgress"]
+
+_log = logging.getLogger(__name__)
+
+#: Time between two heartbeats, in seconds.
+_HEARTBEAT_S = 0.5
+#: Longest wait for an event, in milliseconds.
+_POLL_MS = 100
+#: Frames that wait in a replica beyond those its engine works on, so that the engine never waits for a hop.
+_PREFETCH = 2
+
+
+class ReplicaProgress:
+    """What a replica tells of itself; written by its threads, read by others."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.description = ""
+        #: Set when the engine is open.
+        self.is_ready = threading.Event()
+        self.stopping = threading.Event()
+        #: Set when the grouping's thread has ended.
+        self.has_grouping_ended = threading.Event()
+        #: The credits that it will give, known once it is ready.
+        self.credits = 0
+
+
+class InferLoop:
+    """A replica's work loop: keeps its engine full, and forwards what was grouped to the dispatcher."""
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        replicas_address: str,
+        fields_address: str,
+        people_address: str,
+        serving: Serving,
+        state: ReplicaProgress,
+        patience_s: float = math.inf,
+    ) -> None:
+        self._context = context
+        self._replicas_address = replicas_address
+        self._fields_address = fields_address
+        self._people_address = people_address
+        self._open_engine = serving.opener
+        self._ensemble = serving.ensemble()
+        self._state = state
+        #: Frames of which the engine has not all views yet; of the first one it may have some.
+        self._queue: deque[FrameJob] = deque()
+        #: By ticket, the frame and which view of it.
+        self._running: dict[int, tuple[FrameJob, int]] = {}
+        self._tickets = 0
+        #: What was accepted and not yet given back.
+        self._held: dict[FrameKey, None] = {}
+        self._grouping = 0
+        self._beat_s = 0.0
+        self._heard_s = time.monotonic()
+        self._patience_s = patience_s
+        self._shapes: set[tuple[int, int]] = set()
+
+    def __repr__(self) -> str:
+        return (
+            f"<InferLoop {self._state.name} queued={len(self._queue)} running={len(self._running)} "
+            f"grouping={self._grouping}>"
+        )
+
+    def run(self) -> None:
+        """Work until stopped; then finish what is held, and say goodbye."""
+        name = self._state.name
+        with Sockets(self._context) as sockets:
+            self._tasks = sockets.open(zmq.DEALER, connect=self._replicas_address, identity=name)
+            self._fields = sockets.open(zmq.PUSH, connect=self._fields_address)
+            self._people = sockets.open(zmq.PULL, bind=self._people_address)
+            bye = ReplicaBye(name, False, "")
+            try:
+                send(self._tasks, ReplicaHello(name, "", 0))
+                with closing(self._open_engine()) as engine:
+                    self._announce(engine)
+                    self._work(engine)
+            except BaseException as error:
+                bye = ReplicaBye(name, True, str(error))
+                raise
+            finally:
+                if not self._state.has_grouping_ended.is_set():
+                    send(self._fields, Done())
+                send(self._tasks, bye)
+
+    def _announce(self, engine: Engine) -> None:
+        state = self._state
+        state.credits = -(-engine.capacity // self._ensemble.count) + _PREFETCH
+        state.description = engine.description
+        state.is_ready.set()
+        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits))
+
+    def _work(self, engine: Engine) -> None:
+        """Go round: what has come, what is done, what can begin."""
+        poller = zmq.Poller()
+        poller.register(self._tasks, zmq.POLLIN)
+        poller.register(self._people, zmq.POLLIN)
+        poller.register(engine.fileno(), zmq.POLLIN)
+        while not self._state.stopping.is_set() or self._is_busy:
+            events = dict(poller.poll(_POLL_MS))
+            if self._state.has_grouping_ended.is_set():
+                raise PipelineError(f"the grouping of {self._state.name} stopped")
+            if engine.fileno() in events or self._is_beat_due:
+                self._collect(engine)
+            if self._tasks in events:
+                self._take()
+            self._begin(engine)
+            if self._people in events:
+                self._forward()
+            if self._is_beat_due:
+                self._beat(is_loading=False)
+                self._look_for_head()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._queue or self._running or self._grouping)
+
+    def _take(self) -> None:
+        """Queue the frames that the dispatcher gave."""
+        for envelope in _envelopes(self._tasks):
+            message = envelope.message
+            if isinstance(message, Work):
+                self._accept(message, envelope.payloads)
+            elif isinstance(message, Stop):
+                self._state.stopping.set()
+            elif isinstance(message, Heard):
+                self._heard_s = time.monotonic()
+
+    def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
+        """Queue frames, or give them back where the pictures do not fit."""
+        try:
+            pairs = zip(work.tasks, payloads, strict=True)
+            self._queue += [FrameJob(task, image_of(task, data), self._ensemble) for task, data in pairs]
+            self._held |= {FrameKey(task.source, task.seq): None for task in work.tasks}
+        except (DecodeError, ValueError) as error:
+            for task in work.tasks:
+                self._fail(task, error)
+
+    def _begin(self, engine: Engine) -> None:
+        """Give the engine as many views of frames as it takes."""
+        while self._queue and len(self._running) < engine.capacity:
+            job = self._queue[0]
+            number, image = job.next_view()
+            if job.has_begun:
+                self._queue.popleft()
+            self._prepare(engine, image.shape[0], image.shape[1])
+            self._tickets += 1
+            try:
+                engine.submit(self._tickets, image)
+            except EngineError as error:
+                self._give_up(job, error)
+            else:
+                self._running[self._tickets] = (job, number)
+
+    def _prepare(self, engine: Engine, height: int, width: int) -> None:
+        """Let the engine compile for a shape that is new, and say so, since that may take long."""
+        if (height, width) not in self._shapes:
+            self._shapes.add((height, width))
+            self._beat(is_loading=True)
+            engine.prepare(height, width)
+            # What an engine can work on at once is known only now.
+            self._announce(engine)
+
+    def _collect(self, engine: Engine) -> None:
+        """Pass on to grouping what the engine has done, and tell of what it could not do."""
+        try:
+            done = engine.completed()
+        except InferenceError as error:
+            self._give_up(self._running.pop(error.ticket)[0], error)
+            return
+        for completed in done:
+            job, number = self._running.pop(completed.ticket)
+            job.add(number, completed)
+            if job.is_done:
+                self._grouping += 1
+                heatmaps, pafs = maps = job.maps()
+                send(self._fields, fields_of(job.task, maps, job.infer_s), [heatmaps, pafs])
+
+    def _give_up(self, job: FrameJob, error: Exception) -> None:
+        """Tell once that a frame cannot be done, and begin no more of it."""
+        if self._queue and self._queue[0] is job:
+            self._queue.popleft()
+        if not job.has_failed:
+            job.has_failed = True
+            self._fail(job.task, error)
+
+    def _forward(self) -> None:
+        """Pass on to the dispatcher what was grouped."""
+        for envelope in _envelopes(self._people):
+            self._grouping -= 1
+            if isinstance(envelope.message, Result):
+                self._held.pop(FrameKey(envelope.message.posed.source, envelope.message.posed.seq), None)
+            send(self._tasks, envelope.message, [payload.buffer for payload in envelope.payloads])
+
+    def _look_for_head(self) -> None:
+        """Give up where the head has not answered for long: it has gone, or cannot be reached."""
+        if time.monotonic() - self._heard_s > self._patience_s:
+            raise HeadError(f"the head at {self._replicas_address} has not answered for {self._patience_s:g} s")
+
+    def _fail(self, task: Task, error: Exception) -> None:
+        self._held.pop(FrameKey(task.source, task.seq), None)
+        send(self._tasks, Failed(self._state.name, task.source, task.seq, str(error)))
+
+    @property
+    def _is_beat_due(self) -> bool:
+        return time.monotonic() - self._beat_s >= _HEARTBEAT_S
+
+    def _beat(self, *, is_loading: bool) -> None:
+        """Tell the dispatcher that the loop goes round."""
+        self._beat_s = time.monotonic()
+        # What has come while the engine compiled is held as well.
+        self._take()
+        send(self._tasks, Heartbeat(self._state.name, is_loading, self._state.credits, tuple(self._held)))
+
+
+def _envelopes(socket: ZmqSocket) -> list[Envelope]:
+    """Take every envelope that a socket has; what is not ours is left out."""
+    envelopes = []
+    while has_more(socket):
+        try:
+            envelopes.append(receive(socket))
+        except DecodeError as error:
+            _log.warning("ignored a malformed message: %s", error)
+    return envelopes

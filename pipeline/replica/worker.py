@@ -1,0 +1,98 @@
+"""A replica that joins a running head from anywhere, and may leave at any moment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import time
+
+import zmq
+
+from posestream.models.weights import WeightStore
+from posestream.pipeline.errors import DecodeError, ExitCode, HeadError
+from posestream.pipeline.replica.replica import Replica
+from posestream.pipeline.replica.serving import Serving, serving_of
+from posestream.pipeline.wire.messages import Join, Serve
+from posestream.pipeline.wire.sockets import Sockets, ZmqContext, receive, send
+from posestream.stages.errors import SettingsError
+
+__all__ = ["Worker"]
+
+_log = logging.getLogger(__name__)
+
+#: How often a head that does not answer is asked again, in seconds.
+_ASK_S = 1.0
+#: How often the worker's loop looks, in seconds.
+_LOOK_S = 0.1
+
+
+class Worker:
+    """Asks a head what to serve, serves it, and ends when the head does.
+
+    Args:
+        address: where the head listens, such as "tcp://10.0.0.5:5555".
+        device: a device string, or "auto".
+        patience_s: how long the head may be away, at the start and later, in seconds.
+    """
+
+    def __init__(self, address: str, device: str, patience_s: float) -> None:
+        self._address = address
+        self._device = device
+        self._patience_s = patience_s
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._is_stopping = False
+
+    def stop(self) -> None:
+        """Finish what is in hand, then leave."""
+        self._is_stopping = True
+
+    def run(self) -> ExitCode:
+        """Serve until the head stops, or `stop` is called.
+
+        Raises:
+            SettingsError: the address is none.
+            HeadError: there is no head, or it has gone.
+            ModelError, EngineError: what the head wants cannot be served here.
+        """
+        context: ZmqContext = zmq.Context()
+        serve = self._ask(context)
+        if serve is None:
+            return ExitCode.DONE
+        serving = serving_of(serve, self._device, WeightStore.from_environment())
+        _log.info("serving %s on %s for %s", serving.spec.name, serving.device, self._address)
+        return self._serve(context, serving)
+
+    def _ask(self, context: ZmqContext) -> Serve | None:
+        """Ask the head what it wants; None if stopped meanwhile."""
+        deadline_s = time.monotonic() + self._patience_s
+        with Sockets(context) as sockets:
+            try:
+                head = sockets.open(zmq.DEALER, connect=self._address, identity=self._name)
+            except zmq.ZMQError as error:
+                raise SettingsError(f"--connect {self._address}: {error.strerror}; write tcp://HOST:PORT") from error
+            while time.monotonic() < deadline_s and not self._is_stopping:
+                send(head, Join(self._name, self._device))
+                if head.poll(int(_ASK_S * 1000)):
+                    return _answer(receive(head).message)
+        if self._is_stopping:
+            return None
+        raise HeadError(f"no head answers at {self._address}")
+
+    def _serve(self, context: ZmqContext, serving: Serving) -> ExitCode:
+        replica = Replica(self._name, context, self._address, serving, lambda: None, self._patience_s)
+        replica.start()
+        while not replica.join(time.monotonic() + _LOOK_S):
+            if self._is_stopping:
+                replica.stop()
+        if replica.error is not None:
+            raise replica.error
+        context.term()
+        return ExitCode.DONE
+
+
+def _answer(message: object) -> Serve:
+    if not isinstance(message, Serve):
+        raise DecodeError(f"the head answered with {type(message).__name__}")
+    return message

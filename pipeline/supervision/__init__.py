@@ -1,0 +1,1 @@
+"""Who starts the parts, watches them, starts them again, and stops them in order."""

@@ -1,0 +1,172 @@
+"""Who does a job's work: threads of this process, or processes. One small interface for each of them."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import zmq
+
+from posestream.pipeline.dispatch.loop import DispatchLoop
+from posestream.pipeline.job import Job
+from posestream.pipeline.lane.factory import make_lane
+from posestream.pipeline.lane.lane import LanePlan
+from posestream.pipeline.lane.process import LaneConfig, LaneProcess
+from posestream.pipeline.replica.process import ReplicaConfig, ReplicaProcess
+from posestream.pipeline.replica.replica import Replica
+from posestream.pipeline.replica.serving import serve_message
+from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
+from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.process import LogOptions
+from posestream.pipeline.supervision.restarts import Restarts
+from posestream.pipeline.supervision.run_folder import RunFolder, sweep
+from posestream.pipeline.supervision.slot import Slot
+from posestream.pipeline.supervision.supervisor import Supervisor
+from posestream.pipeline.wire.sockets import Addresses, ZmqContext
+from posestream.stages.errors import SettingsError
+from posestream.stages.output.sink import Sink
+
+__all__ = ["start_job"]
+
+SinkMaker = Callable[[str], Sink]
+
+
+def start_job(
+    job: Job,
+    extra_sinks: Sequence[SinkMaker] = (),
+    log: LogOptions | None = None,
+    patience: Patience | None = None,
+) -> Supervisor:
+    """Make a job's parts and start them.
+
+    Args:
+        job: what to do.
+        extra_sinks: make an output more for each source, given its name; for threads only.
+        log: how processes log.
+        patience: how long the parts are waited for at the end.
+
+    Raises:
+        SettingsError: an address to listen on is taken, or outputs of this process were asked for in processes.
+        OutputError: an output cannot be gone on with.
+    """
+    # What a run that was killed left, whatever this one is.
+    sweep()
+    context: ZmqContext = zmq.Context()
+    changed = threading.Event()
+    if job.settings.pipeline.mode == "threads":
+        crew: _Threads | _Processes = _Threads(job, context, changed.set, extra_sinks)
+    elif extra_sinks:
+        raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
+    else:
+        crew = _Processes(job, context, log or LogOptions())
+    replicas: list[Slot[ReplicaHandle]] = [
+        Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())
+        for number, device in enumerate(job.devices, 1)
+    ]
+    try:
+        lanes: list[Slot[LaneHandle]] = [
+            Slot(source.name, functools.partial(crew.lane, number), Restarts())
+            for number, source in enumerate(job.sources)
+        ]
+    except BaseException:
+        context.term()
+        crew.clean_up()
+        raise
+    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, crew.clean_up, patience)
+    try:
+        supervisor.start()
+    except BaseException:
+        supervisor.close()
+        raise
+    return supervisor
+
+
+def _plan(job: Job, run: str) -> LanePlan:
+    spec, settings = job.choice.spec, job.settings
+    # A lane that is started again goes on with this run's outputs, not with older ones that it would have replaced.
+    since_s = 0.0 if settings.output.resume else time.time()
+    return LanePlan(
+        run,
+        settings.network.net_height,
+        spec.input.multiple,
+        spec.name,
+        spec.layout_name,
+        settings.replicas.window,
+        since_s=since_s,
+    )
+
+
+def _replica_name(number: int, generation: int) -> str:
+    """Name a replica; a successor has a name of its own, so that late words of the dead are not taken for its."""
+    return f"replica-{number}.{generation}" if generation else f"replica-{number}"
+
+
+class _Threads:
+    """Lanes and replicas as threads of this process."""
+
+    def __init__(
+        self, job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker]
+    ) -> None:
+        self._job = job
+        self._context = context
+        self._on_end = on_end
+        self._extra_sinks = extra_sinks
+        run = secrets.token_hex(3)
+        self._plan = _plan(job, run)
+        self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
+        self.dispatch = DispatchLoop(context, self._addresses, serve_message(job.choice.spec, job.settings))
+
+    def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
+        """Make a replica."""
+        name, serving = _replica_name(number, generation), self._job.serving(device)
+        return Replica(name, self._context, self._addresses.replicas, serving, self._on_end)
+
+    def lane(self, number: int, _generation: int) -> LaneHandle:
+        """Make a lane."""
+        source, outputs = self._job.sources[number], self._job.outputs[number]
+        return make_lane(
+            self._plan,
+            self._context,
+            self._addresses,
+            source,
+            outputs,
+            self._on_end,
+            [make(source.name) for make in self._extra_sinks],
+            goes_on=self._job.settings.output.resume,
+        )
+
+    def clean_up(self) -> None:
+        """Nothing outlives the threads."""
+
+
+class _Processes:
+    """Lanes and replicas as processes of this host."""
+
+    def __init__(self, job: Job, context: ZmqContext, log: LogOptions) -> None:
+        self._job = job
+        self._log = log
+        self._plan = _plan(job, secrets.token_hex(3))
+        self._folder = RunFolder()
+        self._addresses = Addresses.ipc(self._folder.path, job.settings.pipeline.listen)
+        self._serve = serve_message(job.choice.spec, job.settings)
+        self.dispatch = DispatchLoop(context, self._addresses, self._serve)
+
+    def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
+        """Make a replica."""
+        config = ReplicaConfig(_replica_name(number, generation), self._addresses.replicas, self._serve, device)
+        return ReplicaProcess(config, self.dispatch, self._log)
+
+    def lane(self, number: int, generation: int) -> LaneHandle:
+        """Make a lane; a successor goes on where the outputs end, or where a live source is."""
+        source, table = self._job.sources[number], self._job.outputs[number].table
+        goes_on = generation > 0 or self._job.settings.output.resume
+        plan = replace(self._plan, first_seq=self.dispatch.next_seq(source.name))
+        return LaneProcess(LaneConfig(plan, self._addresses, source, table, goes_on), self.dispatch, self._log)
+
+    def clean_up(self) -> None:
+        """Remove the sockets' folder."""
+        self._folder.remove()

@@ -1,0 +1,97 @@
+"""Processes of the pipeline, as the head sees them: started afresh, told what to do on their standard input."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["STOP", "ChildProcess", "LogOptions"]
+
+_log = logging.getLogger(__name__)
+
+#: The line that asks a child to finish.
+STOP = b"stop\n"
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """How a process logs: as the head does."""
+
+    log_format: str = "text"
+    is_quiet: bool = False
+    is_debugging: bool = False
+
+
+class ChildProcess:
+    """A process of ours. It ends when it has finished, when it is told to, or when we are gone."""
+
+    def __init__(self, name: str, role: str, work: Mapping[str, Any], log: LogOptions) -> None:
+        self.name = name
+        self._role = role
+        self._config = {"log": asdict(log), "work": work}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __repr__(self) -> str:
+        if self._process is None:
+            return f"<ChildProcess {self.name} not started>"
+        return f"<ChildProcess {self.name} pid={self._process.pid} returned={self._process.poll()}>"
+
+    @property
+    def is_alive(self) -> bool:
+        """True from start to end."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number; None before it was started."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """How it ended: its exit code, a signal's number with a minus; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def start(self) -> None:
+        """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only the head."""
+        command = [sys.executable, "-m", "posestream.pipeline.supervision.child", self._role]
+        # Unbuffered, so that nothing is left to be flushed to a process that has gone.
+        self._process = subprocess.Popen(  # noqa: S603 - our own command line
+            command, stdin=subprocess.PIPE, start_new_session=True, bufsize=0
+        )
+        self._write(json.dumps(self._config).encode() + b"\n")
+
+    def stop(self) -> None:
+        """Ask it to finish."""
+        self._write(STOP)
+
+    def kill(self) -> None:
+        """End it at once; a stopped one too."""
+        if self._process is not None:
+            self._process.kill()
+
+    def join(self, deadline_s: float) -> bool:
+        """Wait for its end until the monotonic clock's `deadline_s`; False if it has not come."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return False
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return True
+
+    def _write(self, line: bytes) -> None:
+        if self._process is None or self._process.stdin is None:
+            return
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            _log.debug("%s has gone already", self.name)

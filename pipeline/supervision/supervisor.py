@@ -1,0 +1,324 @@
+"""Starts the parts, watches them, starts them again, and stops them in order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from posestream.models.errors import EngineError, ModelError
+from posestream.pipeline.dispatch.counters import FrameCounts
+from posestream.pipeline.dispatch.in_flight import ReplicaView
+from posestream.pipeline.dispatch.loop import DispatchLoop
+from posestream.pipeline.errors import ExitCode, PipelineError, ReplicaError, exit_code_of
+from posestream.pipeline.summary import SourceReport, Summary
+from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
+from posestream.pipeline.supervision.part import Part
+from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.slot import Slot
+from posestream.pipeline.wire.sockets import ZmqContext
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Owns the dispatcher's thread, the replicas and the lanes from start to end.
+
+    Args:
+        context: of the sockets of this process; terminated at the end.
+        dispatch: the dispatcher's loop.
+        replicas, lanes: the places of every part.
+        changed: set whenever a thread has ended, so that nothing waits for the next look.
+        clean_up: called at the very end.
+        patience: how long the parts are waited for.
+    """
+
+    def __init__(
+        self,
+        context: ZmqContext,
+        dispatch: DispatchLoop,
+        replicas: Sequence[Slot[ReplicaHandle]],
+        lanes: Sequence[Slot[LaneHandle]],
+        changed: threading.Event,
+        clean_up: Callable[[], None],
+        patience: Patience | None = None,
+    ) -> None:
+        self._context = context
+        self._clean_up = clean_up
+        self._dispatch = dispatch
+        self._changed = changed
+        self._dispatch_part = Part("dispatch", dispatch.run, changed.set)
+        self._replicas = replicas
+        self._lanes = lanes
+        self._patience = patience or Patience()
+        self._drain_until_s: float | None = None
+        self._is_abandoned = False
+        #: Lanes that did not end by themselves.
+        self._hung: set[str] = set()
+        self._error: BaseException | None = None
+        #: Since when a replica that lives is none of the dispatcher's.
+        self._absent_since_s: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self._lanes} {self._replicas} error={self._error!r}>"
+
+    @property
+    def lanes(self) -> list[LaneHandle]:
+        """Every lane, in the order of the sources."""
+        return [slot.part for slot in self._lanes]
+
+    @property
+    def replicas(self) -> list[ReplicaHandle]:
+        """Every replica of our own."""
+        return [slot.part for slot in self._replicas]
+
+    @property
+    def engine(self) -> str:
+        """What the replicas run on; empty until one is ready."""
+        return next((replica.description for replica in self.replicas if replica.description), "")
+
+    @property
+    def is_running(self) -> bool:
+        """True while a lane has work to do."""
+        if self._drain_until_s is not None and time.monotonic() > self._drain_until_s + self._patience.abandon_s:
+            return False  # a lane that hangs would be waited for for ever; `close` ends it
+        return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
+
+    @property
+    def has_crashed(self) -> bool:
+        """True if the dispatcher or a lane of threads stopped on an error: waiting would be in vain."""
+        return self._crash is not None
+
+    def counts(self, source: str) -> FrameCounts:
+        """Give a source's counts as they are now."""
+        return self._dispatch.counts(source)
+
+    def waiting(self, source: str) -> int:
+        """Count the frames of a source that wait for a replica."""
+        return self._dispatch.waiting(source)
+
+    def restarts(self, source: str) -> int:
+        """Count how often a source's lane was started again."""
+        return next(slot.restarts for slot in self._lanes if slot.name == source)
+
+    @property
+    def replica_restarts(self) -> int:
+        """How often replicas were started again."""
+        return sum(slot.restarts for slot in self._replicas)
+
+    @property
+    def replica_views(self) -> list[ReplicaView]:
+        """How each replica is, those of other hosts included."""
+        return self._dispatch.views
+
+    @property
+    def redelivered(self) -> int:
+        """How often a frame was handed out again."""
+        return self._dispatch.redelivered
+
+    @property
+    def recovered(self) -> int:
+        """How many results came of frames that had been handed out again."""
+        return self._dispatch.recovered
+
+    @property
+    def malformed(self) -> int:
+        """How many messages were none of ours."""
+        return self._dispatch.malformed
+
+    def start(self) -> None:
+        """Start everything: first who listens, last who speaks."""
+        self._dispatch_part.start()
+        while not self._dispatch.is_listening.wait(0.1):
+            if self._dispatch_part.error is not None:
+                raise self._dispatch_part.error
+        for part in (*self.replicas, *self.lanes):
+            part.start()
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until something has ended or time is up, and see to it."""
+        self._changed.wait(timeout_s)
+        self._changed.clear()
+        self._watch()
+
+    def stop(self) -> None:
+        """Take no more frames; what is in flight goes on to its end."""
+        if not self._is_stopping:
+            self._drain_until_s = time.monotonic() + self._patience.drain_s
+        for lane in self.lanes:
+            lane.stop()
+
+    def close(self) -> Summary:
+        """End every part and tell what became of the run.
+
+        The order: lanes first, so that every file is closed while results can still come; then replicas, which
+        have nothing left to do; then the dispatcher, to whom both said goodbye; the sockets' context last.
+        """
+        self.stop()
+        deadline_s = time.monotonic() + self._patience.stop_s
+        if self.is_running:
+            self._dispatch.abandon()
+        ended = [self._end_lane(lane, deadline_s) for lane in self.lanes]
+        for replica in self.replicas:
+            replica.stop()
+        ended += [replica.join(deadline_s) or _is_killed(replica) for replica in self.replicas]
+        summary = self._summary()
+        self._dispatch.stop()
+        # It ends at once, however long the others took.
+        ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
+        # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
+        if not all(ended):
+            _log.warning("some threads did not end in time: %r", self)
+        elif not any(lane.has_left_source for lane in self.lanes):
+            self._context.term()
+        self._clean_up()
+        return summary
+
+    def clean_up(self) -> None:
+        """Remove what would outlive this process; for those who end it without `close`."""
+        self._clean_up()
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._drain_until_s is not None
+
+    @property
+    def _crash(self) -> BaseException | None:
+        return self._dispatch_part.error or next((lane.crash for lane in self.lanes if lane.crash), None)
+
+    def _watch(self) -> None:
+        """Notice what failed: start it again, or stop what cannot go on, with everything so far kept."""
+        now_s = time.monotonic()
+        if not self._is_abandoned:
+            # What is in flight needs a replica too while it drains.
+            for replica in self._replicas:
+                self._watch_replica(replica, now_s)
+        if not self._is_stopping:
+            for lane in self._lanes:
+                self._watch_lane(lane, now_s)
+        fatal = self._crash or self._no_replica_left()
+        if fatal is not None and self._error is None:
+            self._error = fatal
+            self.stop()
+            self._abandon()
+        if self._drain_until_s is not None and not self._is_abandoned:
+            if not self._replicas and not self._dispatch.replicas:
+                self._abandon()  # nobody holds anything, and nobody is there who could
+            elif now_s > self._drain_until_s:
+                self._end_draining()
+
+    def _abandon(self) -> None:
+        """Let every frame in flight end as dropped."""
+        self._is_abandoned = True
+        self._dispatch.abandon()
+
+    def _end_draining(self) -> None:
+        """Drop what was not done in time; where nobody was there to do it, that is a failure."""
+        left = sum(self.counts(slot.name).in_flight for slot in self._lanes)
+        if left and not any(view.credits for view in self.replica_views):
+            self._error = self._error or ReplicaError(f"no replica was left to do the last {left} frames")
+        elif left:
+            _log.warning("%d frames were not done within %g s; they are dropped", left, self._patience.drain_s)
+        self._abandon()
+
+    def _watch_replica(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
+        replica = slot.part
+        if slot.is_waiting or slot.is_exhausted:
+            slot.go_on(now_s)
+        elif replica.is_alive:
+            self._end_if_hung(replica, now_s)
+        else:
+            self._dispatch.lose(replica.name)
+            error = replica.error or PipelineError(f"{replica.name} left")
+            if isinstance(error, EngineError | ModelError):
+                # It would not load any better the next time.
+                slot.give_up(error)
+            else:
+                slot.fail(now_s, error)
+
+    def _end_if_hung(self, replica: ReplicaHandle, now_s: float) -> None:
+        """Kill a replica that the dispatcher has given up and that does not come back."""
+        if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
+            self._absent_since_s.pop(replica.name, None)
+        elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > self._patience.come_back_s:
+            _log.warning("%s hangs; it is killed", replica.name)
+            replica.kill()
+
+    def _watch_lane(self, slot: Slot[LaneHandle], now_s: float) -> None:
+        lane = slot.part
+        if slot.is_waiting or slot.is_exhausted:
+            slot.go_on(now_s)
+        elif lane.is_silent:
+            _log.warning("the lane of %s hangs; it is killed", lane.name)
+            lane.kill()
+        elif lane.has_died:
+            slot.fail(now_s, lane.death)
+
+    def _no_replica_left(self) -> BaseException | None:
+        """Give the reason to stop where every replica of our own has failed for good."""
+        if not self._replicas or not all(slot.is_exhausted for slot in self._replicas):
+            return None
+        refusals = [slot.error for slot in self._replicas if isinstance(slot.error, EngineError | ModelError)]
+        return (
+            refusals[0] if refusals else ReplicaError(f"replicas kept failing; the last time {self._replicas[0].error}")
+        )
+
+    def _summary(self) -> Summary:
+        # A lane that stopped on an error may have ended altogether since the last look.
+        self._error = self._error or self._crash
+        sources = tuple(
+            SourceReport(
+                slot.part.name,
+                self.counts(slot.part.name),
+                slot.part.progress,
+                slot.part.paths,
+                slot.part.source_error or self._fate(slot),
+                slot.restarts,
+            )
+            for slot in self._lanes
+        )
+        output_errors = tuple(error for lane in self.lanes for error in lane.output_errors)
+        return Summary(
+            sources,
+            self.engine,
+            self._exit_code(),
+            self._error,
+            output_errors,
+            self.replica_restarts,
+            self.redelivered,
+        )
+
+    def _exit_code(self) -> ExitCode:
+        """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
+        if self._error is not None:
+            return exit_code_of(self._error)
+        if any(self._fate(slot) for slot in self._lanes):
+            return ExitCode.REPLICAS
+        if any(lane.output_errors for lane in self.lanes):
+            return ExitCode.OUTPUT
+        codes = [exit_code_of(lane.source_error) for lane in self.lanes if lane.source_error]
+        return min(codes, default=ExitCode.DONE)
+
+    def _fate(self, slot: Slot[LaneHandle]) -> ReplicaError | None:
+        """Give what ended a lane for good before its work was done; None where nothing did."""
+        if slot.name in self._hung:
+            return ReplicaError(f"the lane of {slot.name} hung; what its outputs lack is lost but for --resume")
+        if slot.is_exhausted:
+            return ReplicaError(str(slot.error))
+        return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
+
+    def _end_lane(self, lane: LaneHandle, deadline_s: float) -> bool:
+        """Wait for a lane's end, and kill it where it does not come; False if even that does not help."""
+        if lane.join(deadline_s):
+            return True
+        self._hung.add(lane.name)
+        return _is_killed(lane)
+
+
+def _is_killed(part: LaneHandle | ReplicaHandle) -> bool:
+    """End a part at once; False if even that does not help."""
+    part.kill()
+    return part.join(time.monotonic() + 1.0)

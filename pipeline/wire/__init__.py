@@ -1,0 +1,1 @@
+"""What travels: the envelope, its messages, and the sockets that carry it."""

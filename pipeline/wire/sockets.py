@@ -1,0 +1,199 @@
+"""ZeroMQ sockets as this pipeline uses them: bounded, closed in their thread, never waiting without a deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.wire.messages import Envelope, Message, Part, decode, encode
+from posestream.stages.errors import SettingsError
+
+__all__ = [
+    "Addresses",
+    "Sockets",
+    "ZmqContext",
+    "ZmqSocket",
+    "has_more",
+    "receive",
+    "receive_from",
+    "send",
+    "send_to",
+    "wait_for",
+]
+
+ZmqContext = zmq.Context[zmq.Socket[bytes]]
+ZmqSocket = zmq.Socket[bytes]
+
+#: Messages that a socket holds at most. Credits and frame stores bound what is in flight far below it, so that
+#: reaching it is a bug and not a state to live in.
+HIGH_WATER_MARK = 1000
+#: Longest wait for room in a socket, in milliseconds.
+SEND_TIMEOUT_MS = 10_000
+#: The same for a PUSH. Its one reader is a thread of this process, with room for all that can be in flight, so that no
+#: room means that the reader has ended on an error.
+PUSH_TIMEOUT_MS = 500
+#: Largest part that is taken from another process: a network input of 4096×4096 has 50 MB.
+MAX_MESSAGE_BYTES = 64 << 20
+#: How long a closed socket still delivers what it holds, in milliseconds.
+LINGER_MS = 1000
+#: Parts up to this size are copied into a message; larger ones travel by reference. To tell Python that a reference is
+#: no longer needed wakes another thread, which costs more than to copy a network input: 66 µs a hop and not 39.
+COPIED_BYTES = 1 << 20
+#: Plain numbers, and parts go one by one: a hop of three takes 9 µs of CPU, and 21 with pyzmq's calls for many parts,
+#: which join flags as enums.
+_NOBLOCK, _MORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the dispatcher listens."""
+
+    lanes: str
+    replicas: str
+    #: Further addresses for replicas, for workers that come from elsewhere.
+    listen: tuple[str, ...] = ()
+
+    @classmethod
+    def inproc(cls, run: str, listen: tuple[str, ...] = ()) -> Addresses:
+        """Give addresses for threads of one process."""
+        return cls(f"inproc://{run}/lanes", f"inproc://{run}/replicas", listen)
+
+    @classmethod
+    def ipc(cls, folder: Path, listen: tuple[str, ...] = ()) -> Addresses:
+        """Give addresses for processes of one host, in a folder that nobody else may enter."""
+        return cls(f"ipc://{folder}/lanes", f"ipc://{folder}/replicas", listen)
+
+
+class Sockets:
+    """The sockets of one thread: made where they are used, closed when the thread's work ends."""
+
+    def __init__(self, context: ZmqContext) -> None:
+        self._context = context
+        self._sockets: list[ZmqSocket] = []
+
+    def __enter__(self) -> Sockets:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for socket in self._sockets:
+            socket.close()
+
+    def open(
+        self, kind: int, *, bind: str = "", connect: str = "", identity: str = "", patience_ms: int = -1
+    ) -> ZmqSocket:
+        """Make a socket in the thread that will use it; `patience_ms` is how long `wait_for` waits on it."""
+        socket = self._context.socket(kind)
+        self._sockets.append(socket)
+        # Without lingering, closing a sender drops what the other side has not read yet, on inproc too.
+        socket.linger = LINGER_MS
+        socket.copy_threshold = COPIED_BYTES
+        socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
+        socket.sndtimeo = PUSH_TIMEOUT_MS if kind == zmq.PUSH else SEND_TIMEOUT_MS
+        socket.rcvtimeo = patience_ms
+        if identity:
+            socket.setsockopt(zmq.IDENTITY, identity.encode())
+        if kind == zmq.ROUTER:
+            # An error tells of a peer that has gone; without it its messages would vanish silently.
+            socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            # A peer that comes back before its old connection was found dead takes its name over.
+            socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+            socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+        if bind:
+            self.bind(socket, bind)
+        if connect:
+            socket.connect(connect)
+        return socket
+
+    def bind(self, socket: ZmqSocket, address: str) -> str:
+        """Let a socket listen on one more address, and give it with the port that was left open filled in.
+
+        Raises:
+            SettingsError: the address is taken, or none of this machine's.
+        """
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            raise SettingsError(f"cannot listen on {address}: {str(error.strerror).lower()}") from error
+        return str(socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0")
+
+
+def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> None:
+    """Send an envelope; large payloads travel by reference where the transport can.
+
+    Raises:
+        PipelineError: the other side did not make room in time.
+    """
+    try:
+        _send_parts(socket, encode(message, payloads))
+    except zmq.Again as error:
+        raise PipelineError("no room in a socket for too long: its reader has stopped") from error
+
+
+def send_to(socket: ZmqSocket, peer: str, message: Message, payloads: Sequence[Part] = ()) -> bool:
+    """Send an envelope to one peer of a ROUTER, without waiting: one that does not read must not stop all others.
+
+    False if that peer is not there (any more), or has left no room.
+    """
+    try:
+        _send_parts(socket, [peer.encode(), *encode(message, payloads)], _NOBLOCK)
+    except zmq.ZMQError as error:
+        if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+            return False
+        raise
+    return True
+
+
+def has_more(socket: ZmqSocket) -> bool:
+    """Tell whether an envelope is there: a third of what it costs to try to receive one that is not."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & _POLLIN)
+
+
+def receive(socket: ZmqSocket) -> Envelope:
+    """Receive an envelope that is already there.
+
+    Raises:
+        DecodeError: it is not one of ours.
+    """
+    return decode(_receive_parts(socket))
+
+
+def wait_for(socket: ZmqSocket) -> Envelope | None:
+    """Receive an envelope, waiting as long as the socket's patience; None if none came.
+
+    For a thread that has this one socket only: to poll first and then to receive takes half as long again.
+
+    Raises:
+        DecodeError: it is not one of ours.
+    """
+    try:
+        return decode(_receive_parts(socket, 0))
+    except zmq.Again:
+        return None
+
+
+def receive_from(socket: ZmqSocket) -> tuple[str, Envelope]:
+    """Receive an envelope that is already there from a ROUTER, and who sent it.
+
+    Raises:
+        DecodeError: it is not one of ours.
+    """
+    peer, *parts = _receive_parts(socket)
+    return peer.bytes.decode(errors="replace"), decode(parts)
+
+
+def _send_parts(socket: ZmqSocket, parts: Sequence[Part], flags: int = 0) -> None:
+    *before, last = parts
+    for part in before:
+        socket.send(part, flags | _MORE, copy=False)
+    socket.send(last, flags, copy=False)
+
+
+def _receive_parts(socket: ZmqSocket, flags: int = _NOBLOCK) -> list[zmq.Frame]:
+    parts = [socket.recv(flags, copy=False)]
+    while parts[-1].more:
+        parts.append(socket.recv(_NOBLOCK, copy=False))
+    return parts

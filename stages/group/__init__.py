@@ -1,0 +1,1 @@
+"""Grouping: from field maps to people."""

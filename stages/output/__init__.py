@@ -1,0 +1,1 @@
+"""Outputs: where ended frames and rendered pictures go."""

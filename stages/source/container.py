@@ -1,0 +1,178 @@
+"""What files, streams and cameras have in common as sources: everything that PyAV opens and decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from posestream.stages.errors import SourceError
+from posestream.stages.items import Frame, FrameKey
+from posestream.stages.picture import VideoPicture
+from posestream.stages.source.decode import Decoded, Decoder, video_stream
+from posestream.stages.source.name import derive_names, redacted
+from posestream.stages.source.protocol import SourceInfo, SourceSettings
+
+__all__ = ["ContainerSource"]
+
+
+class ContainerSource:
+    """A source that PyAV reads; kinds tell how it is opened, where it begins and whether it ended as promised."""
+
+    def __init__(self, settings: SourceSettings, *, is_live: bool) -> None:
+        self._settings = settings
+        self._name = settings.name or derive_names([settings.url])[0]
+        self._is_live = is_live
+        #: What the source is called in messages.
+        self._label = redacted(settings.url)
+        self._container: InputContainer | None = None
+        self._frames: Iterator[Decoded] = iter(())
+        self._decoder: Decoder | None = None
+        self._time_base = Fraction(1, 1000)
+
+    @property
+    def name(self) -> str:
+        """Its name, `[a-z0-9_.-]+`."""
+        return self._name
+
+    @property
+    def is_live(self) -> bool:
+        """True where frames come by themselves and cannot wait; of a stream, known once it is open."""
+        return self._is_live
+
+    def __enter__(self) -> Self:
+        """Give itself, unopened."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Tell its kind, name and address."""
+        return f"<{type(self).__name__} {self._name} {self._label}>"
+
+    def open(self) -> SourceInfo:
+        """Open it and decode its first picture, which alone knows how it is turned.
+
+        Raises:
+            SourceError: it is missing, unreadable, or has no picture.
+        """
+        self._container = self._open_container()
+        try:
+            return self._begin(self._container)
+        except BaseException:
+            self.close()
+            raise
+
+    def frames(self) -> Iterator[Frame]:
+        """Give its frames once; see `Source.frames`.
+
+        Raises:
+            SourceError: it ended early or is damaged; raised after all that could be decoded was given.
+        """
+        limit = self._settings.max_frames
+        seq = 0
+        while limit is None or seq < limit:
+            decoded = next(self._frames, None)
+            if decoded is None:
+                self._check_ending()
+                return
+            yield self._frame(decoded, seq)
+            seq += 1
+
+    def close(self) -> None:
+        """Let go of the file or device; may be called more than once."""
+        self._frames = iter(())
+        self._decoder = None
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    # what kinds of sources tell
+
+    def _open_container(self) -> InputContainer:
+        """Open it, every error translated."""
+        raise NotImplementedError
+
+    def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
+        """Give what is decoded from the beginning that the settings ask for."""
+        self._decoder = Decoder(container, stream, is_live=self._is_live)
+        return self._decoder.decoded()
+
+    def _check_ending(self) -> None:
+        """Raise where the source ended before it should have."""
+
+    def _promised(self, container: InputContainer, stream: VideoStream) -> tuple[int | None, float | None]:
+        """Tell how many frames to expect, and how many seconds the whole source lasts."""
+        del container, stream
+        return None, None
+
+    def _path(self) -> Path | None:
+        return None
+
+    # steps of opening
+
+    def _begin(self, container: InputContainer) -> SourceInfo:
+        stream = video_stream(container)
+        if stream is None:
+            raise SourceError(f"{self._label} has no video")
+        if stream.codec_context is None:
+            raise SourceError(f"{self._label} holds video of a kind that no decoder here knows")
+        self._time_base = stream.time_base or self._time_base
+        frames = self._decoded(container, stream)
+        first: list[Decoded] = []
+        for decoded in frames:
+            first.append(decoded)
+            if decoded.frame is not None:
+                picture = VideoPicture(decoded.frame, decoded.frame.rotation)
+                self._frames = chain(first, frames)
+                return self._info(container, stream, picture)
+        raise SourceError(self._nothing())
+
+    def _nothing(self) -> str:
+        """Tell that no picture came."""
+        return f"{self._label} has no frame that can be decoded; the file seems to be damaged"
+
+    def _info(self, container: InputContainer, stream: VideoStream, picture: VideoPicture) -> SourceInfo:
+        count, duration_s = self._promised(container, stream)
+        limit = self._settings.max_frames
+        if limit is not None:
+            count = limit if count is None else min(limit, count)
+        aspect = stream.sample_aspect_ratio or None
+        return SourceInfo(
+            name=self._name,
+            width=picture.width,
+            height=picture.height,
+            rate=stream.average_rate or stream.guessed_rate or None,
+            frame_count=None if self._is_live and limit is None else count,
+            duration_s=duration_s,
+            is_live=self._is_live,
+            time_base=self._time_base,
+            path=self._path(),
+            sample_aspect_ratio=1 / aspect if aspect and picture.is_turned else aspect,
+            color=picture.tags,
+        )
+
+    def _frame(self, decoded: Decoded, seq: int) -> Frame:
+        picture = None if decoded.frame is None else VideoPicture(decoded.frame, decoded.frame.rotation)
+        return Frame(
+            key=FrameKey(self._name, seq),
+            epoch=0,
+            pts=decoded.pts,
+            time_base=self._time_base,
+            captured_mono_s=decoded.captured.mono_s,
+            captured_wall_s=decoded.captured.wall_s,
+            width=picture.width if picture else 0,
+            height=picture.height if picture else 0,
+            picture=picture,
+        )

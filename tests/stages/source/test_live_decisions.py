@@ -1,0 +1,124 @@
+"""What is decided about a live source: waits, times, which frames are taken, its state, and what is kept secret."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from posestream.stages.errors import SettingsError
+from posestream.stages.redact import redacted_text
+from posestream.stages.source.frame_gate import FrameGate
+from posestream.stages.source.link_state import LinkPhase, LinkStates
+from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
+from posestream.stages.source.protocol import SourceSettings
+from posestream.stages.source.reconnect import Backoff, ReconnectSettings
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.01, 5), st.floats(1, 50))
+def test_waits_grow_to_their_cap(draws, min_s, factor):
+    """Each wait lies between half of its whole and its whole, which doubles up to the cap and begins anew on reset."""
+    settings = ReconnectSettings(min_s, min_s * factor)
+    left = iter([*draws, 1.0])
+    backoff = Backoff(settings, lambda: next(left))
+    for number in range(len(draws)):
+        whole_s = min(min_s * 2.0**number, settings.max_s)
+        assert whole_s / 2 <= backoff.next_s() <= whole_s
+    backoff.reset()
+    assert backoff.next_s() == pytest.approx(min_s)
+
+
+@pytest.mark.parametrize(("min_s", "max_s"), [(0, 1), (2, 1), (1, float("inf")), (float("nan"), 1)])
+def test_waits_without_sense(min_s, max_s):
+    """Waits that never come, or end before they begin, are refused."""
+    with pytest.raises(SettingsError, match="reconnect"):
+        ReconnectSettings(min_s, max_s)
+
+
+_FRAMES = st.lists(
+    st.tuples(st.none() | st.fractions(-1000, 100_000), st.floats(0, 100), st.booleans()), min_size=1, max_size=50
+)
+
+
+@given(_FRAMES)
+def test_time_never_runs_backwards(frames):
+    """Whatever the source's clock does, times begin at 0 and always grow."""
+    clock, epoch, host_s, ticks = LiveClock(), 0, 0.0, []
+    for source_s, passed_s, is_new in frames:
+        epoch += is_new
+        host_s += passed_s
+        ticks.append(clock.ticks(source_s, host_s, epoch))
+    assert ticks[0] == 0
+    assert all(before < after for before, after in pairwise(ticks))
+
+
+def test_even_times_stay_exact():
+    """Frames keep the distances that the source gave them, however late they come."""
+    clock = LiveClock()
+    times = [clock.ticks(Fraction(7) + Fraction(n, 25), 100 + n / 25 + n % 3 / 50, 0) for n in range(50)]
+    assert [time * LIVE_TIME_BASE for time in times] == [Fraction(n, 25) for n in range(50)]
+
+
+@pytest.mark.parametrize(("source_s", "epoch"), [(0, 0), (5000, 0), (None, 0), (10.04, 1)])
+def test_jumps_become_what_passed(source_s, epoch):
+    """A clock that jumps back or forth, a frame without a time and a reconnect go on after the host's time."""
+    clock = LiveClock()
+    clock.ticks(Fraction(10), 100.0, 0)
+    after = clock.ticks(None if source_s is None else Fraction(source_s), 102.0, epoch)
+    assert after * LIVE_TIME_BASE == 2
+
+
+def test_gate_takes_every_third():
+    """With a step of three, the first frame and every third after it are taken."""
+    gate = FrameGate(step=3)
+    assert [gate.takes(None) for _ in range(7)] == [True, False, False, True, False, False, True]
+
+
+@given(st.sampled_from([24, 25, 30, 50, 60]), st.floats(1, 24))
+def test_gate_limits_the_rate(source_fps, fps):
+    """An even stream is thinned to the limit: ten seconds give the first frame more, and one may come a bit early."""
+    gate = FrameGate(fps=fps)
+    taken = sum(gate.takes(n / source_fps) for n in range(10 * source_fps))
+    assert taken == pytest.approx(10 * fps, abs=1.11)
+
+
+def test_gate_survives_a_jump():
+    """After a clock that jumped, back or forth, the next frame is taken."""
+    gate = FrameGate(fps=1)
+    assert [gate.takes(pts_s) for pts_s in (0.0, 0.5, 1000.0, 1000.5, 3.0, 3.5)] == [True, False] * 3
+
+
+def test_states_keep_their_beginning():
+    """A phase that goes on keeps its beginning though its reason changes, and nothing follows an end."""
+    seconds = iter(range(10))
+    states = LinkStates(lambda: next(seconds))
+    assert states.go(LinkPhase.BACKING_OFF, "refused")
+    assert states.go(LinkPhase.BACKING_OFF, "wrong password for rtsp://me:secret@host/a")
+    assert (states.now.since_s, states.now.why) == (1, "wrong password for rtsp://host/a")
+    assert not states.go(LinkPhase.BACKING_OFF, states.now.why)
+    assert states.go(LinkPhase.ENDED)
+    assert not states.go(LinkPhase.LIVE)
+
+
+@given(
+    st.text("abcXYZ019:/?#!$%&*+,;=-._~@[]", min_size=1, max_size=20),
+    st.sampled_from(["rtsp", "rtsps", "rtmp", "http"]),
+)
+def test_no_password_is_left_in_a_text(password, scheme):
+    """Whatever a password is made of, a text that repeats its address does not tell it."""
+    secret = f"Q{password}Q"
+    assert secret not in redacted_text(f"cannot open '{scheme}://me:{secret}@cam/live?key={secret}': refused")
+
+
+def test_texts_without_addresses_stay():
+    """What holds no address comes back as it is."""
+    assert redacted_text("a@b: 3 // 4") == "a@b: 3 // 4"
+
+
+def test_settings_do_not_show_passwords():
+    """A source's settings can be written into a log."""
+    shown = repr(SourceSettings("rtsp://me:secret@door/live?key=secret", name="door"))
+    assert shown == "SourceSettings(url='rtsp://door/live?…', name='door', start_s=0.0, max_frames=None)"

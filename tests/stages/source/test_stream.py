@@ -1,0 +1,103 @@
+"""Addresses as sources, read from a real server on this machine."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from posestream.stages.errors import SourceError
+from posestream.stages.source.opening import SourceSettings
+from posestream.stages.source.stream import StreamSource
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves files without a log."""
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+class EndlessStream(BaseHTTPRequestHandler):
+    """Sends a file's bytes as a stream without a length."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args, path, **kwargs):
+        self._path = path
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        """Send it, then close."""
+        self.send_response(200)
+        self.send_header("Content-Type", "video/mp2t")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        data = Path(self._path).read_bytes()
+        self.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data))
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.fixture
+def serve():
+    """Give a function that starts a server and tells its address."""
+    servers = []
+
+    def start(handler):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"127.0.0.1:{server.server_address[1]}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_recording_over_http(media, tmp_path, serve):
+    """A file behind an address is a recording: it waits, has a length and can start in the middle."""
+    media.write_video(tmp_path / "clip.mp4", media.numbered(20), options={"g": "5"})
+    address = serve(partial(QuietFiles, directory=str(tmp_path)))
+    with StreamSource(SourceSettings(f"http://user:secret@{address}/clip.mp4", start_s=0.7)) as source:
+        info = source.open()
+        frames = list(source.frames())
+    assert [media.number_of(frame.picture.bgr()) for frame in frames] == list(range(7, 20))
+    assert (info.is_live, info.path, info.duration_s) == (False, None, pytest.approx(2.0))
+    assert info.name == "127.0.0.1"
+
+
+def test_live_over_http(media, tmp_path, serve):
+    """A stream without a length is live, and its end is no error."""
+    path = media.write_video(tmp_path / "clip.ts", media.numbered(20))
+    address = serve(partial(EndlessStream, path=path))
+    with StreamSource(SourceSettings(f"http://{address}/live")) as source:
+        info = source.open()
+        frames = list(source.frames())
+        assert source.is_live
+    assert (info.is_live, info.duration_s, info.frame_count) == (True, None, None)
+    assert [media.number_of(frame.picture.bgr()) for frame in frames] == list(range(20))
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_nobody_there(scheme, capfd):
+    """An address where nobody answers is told without its password, in the message and in its traceback."""
+    with pytest.raises(SourceError) as caught:
+        StreamSource(SourceSettings(f"{scheme}://user:secret@127.0.0.1:9/live?key=secret")).open()
+    assert str(caught.value) == f"{scheme}://127.0.0.1:9/live?… cannot be opened: Connection refused"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unknown_scheme():
+    """A scheme that FFmpeg does not know is told."""
+    with pytest.raises(SourceError, match=r"^gopher2://x/y cannot be opened: Protocol not found$"):
+        StreamSource(SourceSettings("gopher2://x/y")).open()
