@@ -18,11 +18,11 @@ class EngineError(Exception):
 
 
 class InferenceError(EngineError):
-    """One inference failed; `ticket` is the number that was given to `submit`."""
+    """One inference failed; `tickets` are the numbers that were given to `submit`, of all its pictures."""
 
-    def __init__(self, ticket: int, message: str) -> None:
-        super().__init__(ticket, message)
-        self.ticket = ticket
+    def __init__(self, tickets: tuple[int, ...], message: str) -> None:
+        super().__init__(tickets, message)
+        self.tickets = tickets
         self.message = message
 
     def __str__(self) -> str:

@@ -165,7 +165,7 @@ def _infer(engine: Engine, ensemble: Ensemble, image: NDArray[np.uint8]) -> tupl
     for number in range(ensemble.count):
         view = ensemble.view(image, number)
         engine.prepare(*view.shape[:2])
-        engine.submit(number, view)
+        engine.submit([number], [view])
         done = _wait(engine)
         outputs.append((done.heatmaps_chw, done.pafs_chw))
         network_s += done.elapsed_s

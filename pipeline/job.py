@@ -43,13 +43,14 @@ class Job:
 
     def serving(self, device: str) -> Serving:
         """What a replica on this device works with."""
-        network, requests = self.settings.network, self.settings.replicas.requests
+        network, replicas = self.settings.network, self.settings.replicas
         return Serving(
             self.choice.spec,
             self.choice.weights,
             device,
             network.precision,
-            requests,
+            replicas.requests,
+            replicas.batch,
             self.settings.group,
             network.ensemble,
         )

@@ -76,7 +76,11 @@ class ReplicasTable(_Table):
     #: Replicas on each of them.
     per_device: Annotated[int, Field(ge=1, le=64)] = 1
     #: Frames that a replica's engine works on at once; 0 lets the engine choose.
-    requests: Annotated[int, Field(ge=0, le=64)] = 0
+    requests: Annotated[int, Field(ge=0, le=256)] = 0
+    #: Frames of one size that its engine infers together at most; 0 lets the engine choose: one on a processor.
+    batch: Annotated[int, Field(ge=0, le=64)] = 0
+    #: How long a frame may wait for others that fill its batch, in milliseconds.
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
     #: Frames of one source in flight at most; 0 is enough to keep every replica busy.
     window: Annotated[int, Field(ge=0, le=1000)] = 0
 

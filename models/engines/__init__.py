@@ -41,11 +41,15 @@ class _EngineModule(Protocol):
     def devices(self, family: str) -> tuple[str, ...]:
         """Give the device strings of a family that there are on this machine."""
 
-    def open_engine(self, spec: NetworkSpec, weights: Weights, device: str, precision: str, requests: int) -> Engine:
+    def open_engine(
+        self, spec: NetworkSpec, weights: Weights, device: str, precision: str, requests: int, batch: int
+    ) -> Engine:
         """Open a network on one of them."""
 
 
-def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str = "auto", requests: int = 0) -> Engine:
+def open_engine(
+    spec: NetworkSpec, weights: Weights, device: str, precision: str = "auto", requests: int = 0, batch: int = 0
+) -> Engine:
     """Open a network on a device.
 
     Args:
@@ -54,6 +58,8 @@ def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str
         device: a device string such as `cpu`, `opencv-cpu` or `opencv-cuda:0`.
         precision: "auto", "f32" or "bf16".
         requests: how many pictures at once; 0 leaves it to the engine.
+        batch: how many of them together in one inference at most; 0 leaves it to the engine, and so does every number
+            where batches gain nothing.
 
     Raises:
         EngineError: the device is unknown or absent, cannot run this network or lacks the precision.
@@ -65,7 +71,7 @@ def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str
     if not runs(device, spec):
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
     check_device(device)
-    return _module(family).open_engine(spec, weights, device, precision, requests)
+    return _module(family).open_engine(spec, weights, device, precision, requests, batch)
 
 
 def check_device(device: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +14,7 @@ __all__ = ["Completed", "Engine"]
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """One finished inference. The arrays belong to the receiver."""
+    """What an inference gave for one picture. The arrays belong to the receiver."""
 
     #: The number that was given to `submit`.
     ticket: int
@@ -38,23 +39,35 @@ class Engine(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many pictures it works on at once; one more than these makes `submit` an error.
+        """How many pictures it has at once, in one inference or in several; one more makes `submit` an error.
 
         It may grow, once, when the first shape is compiled: read it again after `prepare` or the first `submit`.
+        """
+
+    @property
+    def batch(self) -> int:
+        """How many pictures of one size it likes to be given together: from 1, where that gains nothing, to `capacity`.
+
+        Fewer are welcome at any time; more make `submit` an error. It never changes.
         """
 
     def prepare(self, height: int, width: int) -> None:
         """Compile for pictures of this size now, so that the first `submit` need not; waits; from any thread.
 
+        One call is for every number of them from 1 to `batch`.
+
         Raises:
             EngineError: the engine refused the size.
         """
 
-    def submit(self, ticket: int, image: NDArray[np.uint8]) -> None:
-        """Begin on a picture (uint8 H×W×3 BGR, H and W multiples of the stride, left unchanged until done).
+    def submit(self, tickets: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> None:
+        """Begin one inference of 1 to `batch` pictures, all of one size, with a ticket each.
+
+        A picture is uint8 H×W×3 BGR, H and W multiples of the stride, and left unchanged until it is done. Each has a
+        `Completed` of its own.
 
         Raises:
-            EngineError: no request is free, or the engine refused the picture.
+            EngineError: there is not so much room left, or the engine refused the pictures; none was begun.
         """
 
     def fileno(self) -> int:
@@ -67,8 +80,8 @@ class Engine(Protocol):
         """Take what has been finished since the last call, in the order of finishing; never waits.
 
         Raises:
-            InferenceError: an inference failed; it names the ticket, whose request is free again. What was
-                finished comes first, so nothing is lost; the failure is raised by the call after.
+            InferenceError: an inference failed; it names the tickets of all its pictures, whose room is free again.
+                What was finished comes first, so nothing is lost; the failure is raised by the call after.
         """
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from posestream.models.engines.base import Completed
@@ -25,6 +26,19 @@ class Failures:
     def add(self, failure: InferenceError) -> None:
         """Keep a failure for `hand_over`."""
         self._waiting.append(failure)
+
+    def sorted_out(self, items: Iterable[Completed | InferenceError]) -> tuple[list[Completed], int]:
+        """Keep the failures among what came; give the rest, and of how many pictures all of it was."""
+        done: list[Completed] = []
+        pictures = 0
+        for item in items:
+            if isinstance(item, InferenceError):
+                self.add(item)
+                pictures += len(item.tickets)
+            else:
+                done.append(item)
+                pictures += 1
+        return done, pictures
 
     def hand_over(self, done: list[Completed]) -> list[Completed]:
         """Give what is done; where nothing is, raise the oldest failure.

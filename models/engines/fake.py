@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.base import Completed
 from posestream.models.engines.failures import Failures
 from posestream.models.engines.mailbox import Mailbox
-from posestream.models.engines.picture import check_picture, check_size
+from posestream.models.engines.picture import check_batch, check_size
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.spec import NetworkSpec
 
@@ -39,6 +39,7 @@ class FakeEngine:
         spec: the network it pretends to run.
         fields: what it computes; by default it finds nobody.
         capacity: how many pictures at once.
+        batch: how many of them together in one inference.
         is_manual: True if inferences end only when `finish` or `fail` is called.
         elapsed_s: what every inference is said to have taken.
     """
@@ -48,24 +49,28 @@ class FakeEngine:
         spec: NetworkSpec,
         fields: Fields | None = None,
         capacity: int = 2,
+        batch: int = 1,
         is_manual: bool = False,
         elapsed_s: float = 0.01,
     ) -> None:
         self._spec = spec
         self._fields = fields or empty_fields(spec)
         self._capacity = capacity
+        self._batch = batch
         self._is_manual = is_manual
         self._elapsed_s = elapsed_s
-        self._waiting: deque[tuple[int, NDArray[np.uint8]]] = deque()
+        self._waiting: deque[tuple[tuple[int, ...], tuple[NDArray[np.uint8], ...]]] = deque()
         self._untaken = 0
         self._done: Mailbox[Completed | InferenceError] = Mailbox()
         self._failures = Failures(self._done)
         #: The sizes that `prepare` was called with, height first.
         self.prepared: list[tuple[int, int]] = []
+        #: The tickets of each inference that was begun.
+        self.begun: list[tuple[int, ...]] = []
         self.is_closed = False
 
     def __repr__(self) -> str:
-        return f"FakeEngine({self._spec.name}, {len(self._waiting)} running, {self._untaken} done)"
+        return f"FakeEngine({self._spec.name}, {len(self.running)} running, {self._untaken} done)"
 
     @property
     def device(self) -> str:
@@ -83,35 +88,43 @@ class FakeEngine:
         return self._capacity
 
     @property
+    def batch(self) -> int:
+        """How many pictures it takes together."""
+        return self._batch
+
+    @property
     def running(self) -> list[int]:
         """The tickets that wait to be finished, in the order of submission."""
-        return [ticket for ticket, _ in self._waiting]
+        return [ticket for tickets, _ in self._waiting for ticket in tickets]
 
     def prepare(self, height: int, width: int) -> None:
         """Note the size."""
         check_size(self._spec, height, width)
         self.prepared.append((height, width))
 
-    def submit(self, ticket: int, image: NDArray[np.uint8]) -> None:
-        """Take a picture; it is done at once unless the engine is manual."""
-        check_picture(self._spec, image)
-        if len(self._waiting) + self._untaken >= self._capacity:
+    def submit(self, tickets: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> None:
+        """Take pictures; they are done at once unless the engine is manual."""
+        check_batch(self._spec, tickets, images, self._batch)
+        if len(self.running) + self._untaken + len(images) > self._capacity:
             raise EngineError(f"all {self._capacity} requests are busy: take the completed ones first")
-        self._waiting.append((ticket, image))
+        self._waiting.append((tuple(tickets), tuple(images)))
+        self.begun.append(tuple(tickets))
         if not self._is_manual:
             self.finish()
 
     def finish(self, count: int = 1) -> None:
         """Finish the oldest inferences; from any thread."""
         for _ in range(count):
-            ticket, image = self._waiting.popleft()
-            heatmaps, pafs = self._fields(image)
-            self._put(Completed(ticket, heatmaps, pafs, self._elapsed_s))
+            for ticket, image in zip(*self._waiting.popleft(), strict=True):
+                heatmaps, pafs = self._fields(image)
+                self._untaken += 1
+                self._done.put(Completed(ticket, heatmaps, pafs, self._elapsed_s))
 
     def fail(self, message: str = "the inference failed") -> None:
         """Let the oldest inference fail; from any thread."""
-        ticket, _ = self._waiting.popleft()
-        self._put(InferenceError(ticket, message))
+        tickets, _ = self._waiting.popleft()
+        self._untaken += len(tickets)
+        self._done.put(InferenceError(tickets, message))
 
     def fileno(self) -> int:
         """Give the descriptor that is readable when something is done."""
@@ -119,18 +132,11 @@ class FakeEngine:
 
     def completed(self) -> list[Completed]:
         """Take what is done; failures come after, one a call."""
-        items = self._done.take()
-        self._untaken -= len(items)
-        for item in items:
-            if isinstance(item, InferenceError):
-                self._failures.add(item)
-        return self._failures.hand_over([item for item in items if isinstance(item, Completed)])
+        done, taken = self._failures.sorted_out(self._done.take())
+        self._untaken -= taken
+        return self._failures.hand_over(done)
 
     def close(self) -> None:
         """Free the descriptor."""
         self.is_closed = True
         self._done.close()
-
-    def _put(self, item: Completed | InferenceError) -> None:
-        self._untaken += 1
-        self._done.put(item)

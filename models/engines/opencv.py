@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.base import Completed
 from posestream.models.engines.failures import Failures
 from posestream.models.engines.mailbox import Mailbox
-from posestream.models.engines.picture import check_picture, check_size
+from posestream.models.engines.picture import check_batch, check_size
 from posestream.models.engines.runtime import brief
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.spec import NetworkSpec, OutputSpec
@@ -23,8 +24,11 @@ from posestream.models.weights import Weights
 
 __all__ = ["OpenCvEngine", "devices", "open_engine"]
 
-#: Pictures at once: OpenCV works on one, and the next waits beside it so that the thread never does.
-_CAPACITY = 2
+#: Inferences at once: OpenCV works on one, and the next waits beside it so that the thread never does.
+_INFERENCES = 2
+#: Pictures together on a GPU, where one alone leaves most of it idle. No GPU was at hand to find the best number;
+#: `replicas.batch` sets another one.
+_GPU_BATCH = 4
 _CUDA_FAMILY = "opencv-cuda"
 
 
@@ -38,7 +42,9 @@ def devices(family: str) -> tuple[str, ...]:
     return tuple(f"{family}:{number}" for number in range(cv2.cuda.getCudaEnabledDeviceCount()))
 
 
-def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str, requests: int) -> OpenCvEngine:
+def open_engine(
+    spec: NetworkSpec, weights: Weights, device: str, precision: str, requests: int, batch: int
+) -> OpenCvEngine:
     """Open the network on the processor or on a GPU.
 
     Raises:
@@ -46,30 +52,36 @@ def open_engine(spec: NetworkSpec, weights: Weights, device: str, precision: str
     """
     if precision not in ("auto", "f32"):
         raise EngineError(f"device {device} computes in f32 only: choose precision auto or f32, not {precision}")
-    return OpenCvEngine(spec, weights, device, requests)
+    return OpenCvEngine(spec, weights, device, requests, batch)
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    ticket: int
-    image: NDArray[np.uint8]
+    tickets: tuple[int, ...]
+    images: tuple[NDArray[np.uint8], ...]
     started_s: float
 
 
 class OpenCvEngine:
-    """Runs a network with OpenCV, one picture after the other in a thread of its own.
+    """Runs a network with OpenCV, one inference after the other in a thread of its own.
 
     Args:
         spec: the network.
         weights: its files.
         device: `opencv-cpu` or `opencv-cuda:N`.
-        requests: how many pictures it takes at once; 0 is two.
+        requests: how many pictures it takes at once; 0 is enough for two inferences.
+        batch: how many pictures an inference is of at most; 0 is one on a processor, where more gain nothing, and a
+            few on a GPU.
     """
 
-    def __init__(self, spec: NetworkSpec, weights: Weights, device: str = "opencv-cpu", requests: int = 0) -> None:
+    def __init__(
+        self, spec: NetworkSpec, weights: Weights, device: str = "opencv-cpu", requests: int = 0, batch: int = 0
+    ) -> None:
         self._spec = spec
         self._device = device
-        self._capacity = requests or _CAPACITY
+        wanted = batch or (_GPU_BATCH if device.startswith(_CUDA_FAMILY) else 1)
+        self._capacity = requests or _INFERENCES * wanted
+        self._batch = min(wanted, self._capacity)
         self._cv2 = _load_opencv()
         self._net = _Net(self._cv2, spec, weights, device)
         self._running = 0
@@ -97,22 +109,27 @@ class OpenCvEngine:
         """How many pictures it takes at once."""
         return self._capacity
 
+    @property
+    def batch(self) -> int:
+        """How many pictures it takes together."""
+        return self._batch
+
     def prepare(self, height: int, width: int) -> None:
-        """Run once on a black picture: OpenCV plans its memory in the first run of a size."""
+        """Run once on black pictures: OpenCV plans its memory in the first run of a size."""
         check_size(self._spec, height, width)
         black = np.zeros((height, width, 3), np.uint8)
         try:
-            self._net.forward(black)
+            self._net.forward([black] * self._batch)
         except self._cv2.error as error:
             raise EngineError(_failed(self._spec, error)) from error
 
-    def submit(self, ticket: int, image: NDArray[np.uint8]) -> None:
-        """Hand a picture to the thread."""
-        check_picture(self._spec, image)
-        if self._running >= self._capacity:
+    def submit(self, tickets: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> None:
+        """Hand pictures to the thread."""
+        check_batch(self._spec, tickets, images, self._batch)
+        if self._running + len(images) > self._capacity:
             raise EngineError(f"all {self._capacity} requests are busy: take the completed ones first")
-        self._running += 1
-        self._tasks.put(_Task(ticket, image, time.perf_counter()))
+        self._running += len(images)
+        self._tasks.put(_Task(tuple(tickets), tuple(images), time.perf_counter()))
 
     def fileno(self) -> int:
         """Give the descriptor that is readable when something is done."""
@@ -120,12 +137,9 @@ class OpenCvEngine:
 
     def completed(self) -> list[Completed]:
         """Take what is done, in the order of finishing."""
-        items = self._done.take()
-        self._running -= len(items)
-        for item in items:
-            if isinstance(item, InferenceError):
-                self._failures.add(item)
-        return self._failures.hand_over([item for item in items if isinstance(item, Completed)])
+        done, taken = self._failures.sorted_out(self._done.take())
+        self._running -= taken
+        return self._failures.hand_over(done)
 
     def close(self) -> None:
         """Wait for what is running and free the network."""
@@ -135,16 +149,18 @@ class OpenCvEngine:
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            self._done.put(self._infer(task))
+            for item in self._infer(task):
+                self._done.put(item)
 
-    def _infer(self, task: _Task) -> Completed | InferenceError:
+    def _infer(self, task: _Task) -> Sequence[Completed | InferenceError]:
         try:
-            heatmaps, pafs = self._net.forward(task.image)
+            maps = self._net.forward(task.images)
         except (self._cv2.error, MemoryError) as error:
-            failure = InferenceError(task.ticket, _failed(self._spec, error))
+            failure = InferenceError(task.tickets, _failed(self._spec, error))
             failure.__cause__ = error
-            return failure
-        return Completed(task.ticket, heatmaps, pafs, time.perf_counter() - task.started_s)
+            return [failure]
+        elapsed_s = time.perf_counter() - task.started_s
+        return [Completed(ticket, *both, elapsed_s) for ticket, both in zip(task.tickets, maps, strict=True)]
 
 
 class _Net:
@@ -163,22 +179,23 @@ class _Net:
         """Where it runs, in a few words."""
         return "processor" if self._gpu is None else f"GPU {self._gpu}"
 
-    def forward(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Give heatmaps and PAFs of a picture, both channels first and owned by the caller."""
+    def forward(self, images: Sequence[NDArray[np.uint8]]) -> list[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+        """Give heatmaps and PAFs of each picture, both channels first and owned by the caller."""
         scale, shift = self._spec.input.scale, self._spec.input.shift
         # Its order is (value − mean) · scale; ours is value · scale + shift.
-        blob = self._cv2.dnn.blobFromImage(image, scale, mean=(-shift / scale,) * 3)
+        blob = self._cv2.dnn.blobFromImages(images, scale, mean=(-shift / scale,) * 3)
         with self._lock:
             if self._gpu is not None:
                 self._cv2.cuda.setDevice(self._gpu)  # the choice belongs to a thread
             self._net.setInput(blob)
             outputs = dict(zip(self._names, self._net.forward(self._names), strict=True))
-            return self._maps(outputs, self._spec.heatmaps), self._maps(outputs, self._spec.pafs)
+            heatmaps, pafs = self._maps(outputs, self._spec.heatmaps), self._maps(outputs, self._spec.pafs)
+            return [(heatmaps[number].copy(), pafs[number].copy()) for number in range(len(images))]
 
     def _maps(self, outputs: dict[str, Any], output: OutputSpec) -> NDArray[np.floating]:
         maps: NDArray[np.float32] = outputs[output.tensor]
         # OpenCV hands out its own NCHW order whatever the file says.
-        return maps[0, output.first : output.first + output.count].copy()
+        return maps[:, output.first : output.first + output.count]
 
     def _read(self, weights: Weights) -> Any:
         dnn = self._cv2.dnn

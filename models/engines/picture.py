@@ -1,6 +1,8 @@
-"""Checks that a picture is one that a network takes."""
+"""Checks that pictures are what a network takes, and an engine together."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +10,24 @@ from numpy.typing import NDArray
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
 
-__all__ = ["check_picture", "check_size"]
+__all__ = ["check_batch", "check_picture", "check_size"]
+
+
+def check_batch(
+    spec: NetworkSpec, tickets: Sequence[int], images: Sequence[NDArray[np.uint8]], batch: int
+) -> tuple[int, int]:
+    """Give the height and width of pictures that are to be inferred together.
+
+    Raises:
+        EngineError: there are none or more than `batch`, not as many as tickets, of several sizes, or none that the
+            network takes.
+    """
+    if not 1 <= len(images) <= batch or len(images) != len(tickets):
+        raise EngineError(f"{len(images)} pictures with {len(tickets)} tickets: it takes 1 to {batch} together")
+    sizes = [check_picture(spec, image) for image in images]
+    if len(set(sizes)) > 1:
+        raise EngineError(f"pictures of {len(set(sizes))} sizes together: it takes those of one size only")
+    return sizes[0]
 
 
 def check_picture(spec: NetworkSpec, image: NDArray[np.uint8]) -> tuple[int, int]:

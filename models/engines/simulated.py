@@ -8,7 +8,7 @@ import time
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from posestream.models.engines.base import Completed
 from posestream.models.engines.fake import empty_fields
 from posestream.models.engines.mailbox import Mailbox
-from posestream.models.engines.picture import check_picture, check_size
+from posestream.models.engines.picture import check_batch, check_size
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights
 
-__all__ = ["SimulatedEngine", "check", "devices", "open_engine"]
+__all__ = ["Service", "SimulatedEngine", "check", "devices", "open_engine"]
 
-#: Pictures that it takes at once: it works on one, the next one waits beside it, as real accelerators do.
-_CAPACITY = 2
+#: Inferences that it takes at once: it works on one, the next one waits beside it, as real accelerators do.
+_INFERENCES = 2
+#: Pictures together where each costs less in company, unless another number was asked for.
+_BATCH = 8
 #: Longest service time in seconds; more is a slip of the pen.
 _MAX_SERVICE_S = 60.0
 
@@ -41,6 +43,9 @@ def devices(family: str) -> tuple[str, ...]:  # noqa: ARG001 - what every engine
 def check(device: str) -> None:
     """Make sure that a device string is right: `simulated:MILLISECONDS`, or `simulated:MILLISECONDS:MAPS.npz`.
 
+    Milliseconds may be FIXED+EACH: an inference takes FIXED, and EACH more for each of its pictures, which it then
+    takes several at a time.
+
     Raises:
         EngineError: it is not; the text says how to write it.
     """
@@ -53,26 +58,44 @@ def open_engine(
     device: str,
     precision: str,  # noqa: ARG001 - nor has it a precision
     requests: int,
+    batch: int,
 ) -> SimulatedEngine:
     """Open a device that pretends to run the network.
 
     Raises:
         EngineError: the device string or its file of maps cannot be used.
     """
-    service_s, path = _parsed(device)
-    return SimulatedEngine(spec, device, service_s, _recorded(spec, path) if path else None, requests)
+    service, path = _parsed(device)
+    return SimulatedEngine(spec, device, service, _recorded(spec, path) if path else None, requests, batch)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How long an inference takes, in seconds."""
+
+    fixed_s: float
+    #: More for each of its pictures; None: it takes one picture at a time unless it is told otherwise.
+    each_s: float | None = None
+
+    def of(self, pictures: int) -> float:
+        """Give the time of an inference of so many pictures."""
+        return self.fixed_s + pictures * (self.each_s or 0.0)
+
+    def __str__(self) -> str:
+        each = "" if self.each_s is None else f" and {self.each_s * 1000:g} ms a picture"
+        return f"{self.fixed_s * 1000:g} ms{each}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    ticket: int
-    image: NDArray[np.uint8]
+    tickets: tuple[int, ...]
+    images: tuple[NDArray[np.uint8], ...]
     submitted_s: float
     due_s: float
 
 
 class SimulatedEngine:
-    """Ends one inference every `service_s` seconds while it has work, in a thread that sleeps in between.
+    """Ends one inference after the other while it has work, in a thread that sleeps in between.
 
     An inference is due that long after it began, which is when the one before it was due: so the rate is exact
     however late the thread is woken.
@@ -80,21 +103,30 @@ class SimulatedEngine:
     Args:
         spec: the network it pretends to run.
         device: the device string that chose it.
-        service_s: time of one inference, in seconds.
+        service: time of one inference.
         recorded: what it answers: N×(K + 1)×h×w heatmaps and N×2L×h×w PAFs, of which each picture gets those that
             its content chooses, so that the same picture always has the same answer; None: it finds nobody.
-        requests: pictures at once; 0 is two.
+        requests: pictures at once; 0 is enough for two inferences.
+        batch: pictures of one inference at most; 0 is one, or a few where each of them has a time of its own.
     """
 
     def __init__(
-        self, spec: NetworkSpec, device: str, service_s: float, recorded: Maps | None = None, requests: int = 0
+        self,
+        spec: NetworkSpec,
+        device: str,
+        service: Service,
+        recorded: Maps | None = None,
+        requests: int = 0,
+        batch: int = 0,
     ) -> None:
         self._spec = spec
         self._device = device
-        self._service_s = service_s
+        self._service = service
         self._recorded = recorded
         self._fields: Callable[[NDArray[np.uint8]], Maps] = self._replay if recorded else empty_fields(spec)
-        self._capacity = requests or _CAPACITY
+        wanted = batch or (1 if service.each_s is None else _BATCH)
+        self._capacity = requests or _INFERENCES * wanted
+        self._batch = min(wanted, self._capacity)
         self._running: deque[_Running] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -116,12 +148,17 @@ class SimulatedEngine:
     @property
     def description(self) -> str:
         """Says that nothing is computed, and how long that takes."""
-        return f"simulated device, {self._service_s * 1000:g} ms, no network is run"
+        return f"simulated device, {self._service}, no network is run"
 
     @property
     def capacity(self) -> int:
         """How many pictures it takes at once."""
         return self._capacity
+
+    @property
+    def batch(self) -> int:
+        """How many pictures it takes together."""
+        return self._batch
 
     def prepare(self, height: int, width: int) -> None:
         """Check the size; nothing is compiled."""
@@ -135,16 +172,16 @@ class SimulatedEngine:
                     f"not of {width}×{height}"
                 )
 
-    def submit(self, ticket: int, image: NDArray[np.uint8]) -> None:
-        """Take a picture."""
-        self.prepare(*check_picture(self._spec, image))
-        if self._held >= self._capacity:
+    def submit(self, tickets: Sequence[int], images: Sequence[NDArray[np.uint8]]) -> None:
+        """Take pictures."""
+        self.prepare(*check_batch(self._spec, tickets, images, self._batch))
+        if self._held + len(images) > self._capacity:
             raise EngineError(f"all {self._capacity} requests are busy: take the completed ones first")
-        self._held += 1
+        self._held += len(images)
         now_s = time.monotonic()
-        self._last_due_s = max(self._last_due_s, now_s) + self._service_s
+        self._last_due_s = max(self._last_due_s, now_s) + self._service.of(len(images))
         with self._changed:
-            self._running.append(_Running(ticket, image, now_s, self._last_due_s))
+            self._running.append(_Running(tuple(tickets), tuple(images), now_s, self._last_due_s))
             if len(self._running) == 1:  # else it sleeps until an earlier one is due
                 self._changed.notify()
 
@@ -168,8 +205,9 @@ class SimulatedEngine:
 
     def _run(self) -> None:
         while (running := self._next_due()) is not None:
-            heatmaps, pafs = self._fields(running.image)
-            self._done.put(Completed(running.ticket, heatmaps, pafs, running.due_s - running.submitted_s))
+            elapsed_s = running.due_s - running.submitted_s
+            for ticket, image in zip(running.tickets, running.images, strict=True):
+                self._done.put(Completed(ticket, *self._fields(image), elapsed_s))
 
     def _next_due(self) -> _Running | None:
         """Wait for the oldest inference's time; None once the engine is closed."""
@@ -191,17 +229,18 @@ class SimulatedEngine:
         return heatmaps[number].copy(), pafs[number].copy()
 
 
-def _parsed(device: str) -> tuple[float, Path | None]:
-    """Give a device string's service time in seconds, and its file of maps."""
+def _parsed(device: str) -> tuple[Service, Path | None]:
+    """Give a device string's service time, and its file of maps."""
     _, _, options = device.partition(":")
     milliseconds, _, path = options.partition(":")
+    fixed, plus, each = milliseconds.partition("+")
     try:
-        service_s = float(milliseconds) / 1000
+        service = Service(float(fixed) / 1000, float(each) / 1000 if plus else None)
     except ValueError:
-        service_s = math.nan
-    if not 0 <= service_s <= _MAX_SERVICE_S:
+        service = Service(math.nan)
+    if not all(0 <= part <= _MAX_SERVICE_S for part in (service.fixed_s, service.each_s or 0.0)):
         raise EngineError(f"device {device}: write simulated:MILLISECONDS or simulated:MILLISECONDS:MAPS.npz")
-    return service_s, Path(path) if path else None
+    return service, Path(path) if path else None
 
 
 def _recorded(spec: NetworkSpec, path: Path) -> Maps:

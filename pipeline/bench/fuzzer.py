@@ -39,8 +39,8 @@ _VALID: tuple[Message, ...] = (
     _TASK,
     LaneHello("fuzz", False, None, 0),
     LaneEnd("fuzz"),
-    ReplicaHello("fuzz", "an engine", 4),
-    Heartbeat("fuzz", False, 4),
+    ReplicaHello("fuzz", "an engine", 4, 2),
+    Heartbeat("fuzz", False, 4, 2),
     Result("fuzz", Posed("fuzz", 3, 1, 18, False, 0.01, 0.001)),
     Work((_TASK, _TASK)),
 )

@@ -107,7 +107,7 @@ class _Grouping:
         """Give the engine a picture; wait and group while it has no room."""
         while len(self._running) >= self._engine.capacity:
             self.collect()
-        self._engine.submit(ticket, net_input.image)
+        self._engine.submit([ticket], [net_input.image])
         self._running[ticket] = net_input
 
     def collect(self) -> None:

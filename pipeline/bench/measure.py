@@ -47,9 +47,9 @@ def engine_for(settings: Settings) -> tuple[str, Callable[[], Engine]]:
     """Name the network that the settings mean, and give what opens its engine."""
     network = settings.network
     choice = choose(network.model, network.device, WeightStore.from_environment(), load_registry())
-    requests = settings.replicas.requests
+    replicas = settings.replicas
     return choice.spec.name, lambda: open_engine(
-        choice.spec, choice.weights, choice.device, network.precision, requests
+        choice.spec, choice.weights, choice.device, network.precision, replicas.requests, replicas.batch
     )
 
 
@@ -65,9 +65,9 @@ def network_speed(engine: Engine, image: NDArray[np.uint8], frames: int) -> Spee
 def _run(engine: Engine, image: NDArray[np.uint8], frames: int) -> None:
     submitted = done = 0
     while done < frames:
-        while submitted < frames and submitted - done < engine.capacity:
-            engine.submit(submitted, image)
-            submitted += 1
+        while count := min(engine.batch, frames - submitted, engine.capacity - (submitted - done)):
+            engine.submit(range(submitted, submitted + count), [image] * count)
+            submitted += count
         select.select([engine.fileno()], [], [], 1.0)
         done += len(engine.completed())
 

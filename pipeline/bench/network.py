@@ -30,6 +30,7 @@ def measure_network(settings: Settings, width: int, rounds: int, frames: int) ->
                 "model": name,
                 "engine": engine.description,
                 "requests": engine.capacity,
+                "batch": engine.batch,
                 "net_size": [width, height],
                 "fps": median([speed.fps for speed in speeds]),
                 "cpu_ms_per_frame": median([speed.cpu_ms_per_frame for speed in speeds]),

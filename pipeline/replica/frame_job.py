@@ -17,11 +17,13 @@ __all__ = ["FrameJob"]
 class FrameJob:
     """A frame that the engine has, or will have next; views may be completed in any order."""
 
-    __slots__ = ("_begun_s", "_done", "_ends_s", "_ensemble", "_image", "_next", "has_failed", "task")
+    __slots__ = ("_begun_s", "_done", "_ends_s", "_ensemble", "_image", "_next", "has_failed", "is_alone", "task")
 
-    def __init__(self, task: Task, image: NDArray[np.uint8], ensemble: Ensemble) -> None:
+    def __init__(self, task: Task, image: NDArray[np.uint8], ensemble: Ensemble, *, is_alone: bool = False) -> None:
         self.task = task
-        #: True once it was told that it cannot be done.
+        #: True: its views are inferred without those of other frames.
+        self.is_alone = is_alone
+        #: True once an inference of it has failed: what comes of its others is of no use.
         self.has_failed = False
         self._image = image
         self._ensemble = ensemble
@@ -34,6 +36,11 @@ class FrameJob:
 
     def __repr__(self) -> str:
         return f"<FrameJob {self.task.source} {self.task.seq}: {len(self._done)}/{self._ensemble.count} views done>"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its picture; frames of one size have views of one size."""
+        return self.task.height, self.task.width
 
     @property
     def has_begun(self) -> bool:
@@ -57,6 +64,10 @@ class FrameJob:
         view = self._ensemble.view(self._image, number)
         self._begun_s.append(time.perf_counter())
         return number, view
+
+    def again(self) -> FrameJob:
+        """Give the same frame to be done anew, and alone: it failed in company, which need not be its fault."""
+        return FrameJob(self.task, self._image, self._ensemble, is_alone=True)
 
     def add(self, number: int, completed: Completed) -> None:
         """Note what the engine gave for a view."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
@@ -42,7 +43,8 @@ _log = logging.getLogger(__name__)
 _HEARTBEAT_S = 0.5
 #: Longest wait for an event, in milliseconds.
 _POLL_MS = 100
-#: Frames that wait in a replica beyond those its engine works on, so that the engine never waits for a hop.
+#: Frames that wait in a replica beyond those its engine works on, so that the engine never waits for a hop; a whole
+#: batch where it takes more of them together.
 _PREFETCH = 2
 
 
@@ -59,6 +61,7 @@ class ReplicaProgress:
         self.has_grouping_ended = threading.Event()
         #: The credits that it will give, known once it is ready.
         self.credits = 0
+        self.batch = 1
 
 
 class InferLoop:
@@ -81,8 +84,10 @@ class InferLoop:
         self._open_engine = serving.opener
         self._ensemble = serving.ensemble()
         self._state = state
-        #: Frames of which the engine has not all views yet; of the first one it may have some.
+        #: Frames of which the engine has no view yet.
         self._queue: deque[FrameJob] = deque()
+        #: Frames, all of one size, of which the engine has some views; the next ones go to it together too.
+        self._batch: list[FrameJob] = []
         #: By ticket, the frame and which view of it.
         self._running: dict[int, tuple[FrameJob, int]] = {}
         self._tickets = 0
@@ -96,7 +101,7 @@ class InferLoop:
 
     def __repr__(self) -> str:
         return (
-            f"<InferLoop {self._state.name} queued={len(self._queue)} running={len(self._running)} "
+            f"<InferLoop {self._state.name} queued={len(self._queue) + len(self._batch)} running={len(self._running)} "
             f"grouping={self._grouping}>"
         )
 
@@ -109,7 +114,7 @@ class InferLoop:
             self._people = sockets.open(zmq.PULL, bind=self._people_address)
             bye = ReplicaBye(name, False, "")
             try:
-                send(self._tasks, ReplicaHello(name, "", 0))
+                send(self._tasks, ReplicaHello(name, "", 0, 1))
                 with closing(self._open_engine()) as engine:
                     self._announce(engine)
                     self._work(engine)
@@ -123,10 +128,12 @@ class InferLoop:
 
     def _announce(self, engine: Engine) -> None:
         state = self._state
-        state.credits = -(-engine.capacity // self._ensemble.count) + _PREFETCH
+        frames = -(-engine.capacity // self._ensemble.count)
+        state.batch = engine.batch
+        state.credits = -(-frames // engine.batch) * engine.batch + max(engine.batch, _PREFETCH)
         state.description = engine.description
         state.is_ready.set()
-        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits))
+        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits, state.batch))
 
     def _work(self, engine: Engine) -> None:
         """Go round: what has come, what is done, what can begin."""
@@ -151,7 +158,7 @@ class InferLoop:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._queue or self._running or self._grouping)
+        return bool(self._queue or self._batch or self._running or self._grouping)
 
     def _take(self) -> None:
         """Queue the frames that the dispatcher gave."""
@@ -176,19 +183,40 @@ class InferLoop:
 
     def _begin(self, engine: Engine) -> None:
         """Give the engine as many views of frames as it takes."""
-        while self._queue and len(self._running) < engine.capacity:
-            job = self._queue[0]
-            number, image = job.next_view()
-            if job.has_begun:
-                self._queue.popleft()
-            self._prepare(engine, image.shape[0], image.shape[1])
-            self._tickets += 1
+        while jobs := self._next_batch(engine.batch, engine.capacity - len(self._running)):
+            views = [job.next_view() for job in jobs]
+            if jobs[0].has_begun:
+                self._batch = []
+            self._prepare(engine, *views[0][1].shape[:2])
+            tickets = range(self._tickets, self._tickets + len(jobs))
+            self._tickets += len(jobs)
             try:
-                engine.submit(self._tickets, image)
+                engine.submit(tickets, [image for _, image in views])
             except EngineError as error:
-                self._give_up(job, error)
+                self._give_up(jobs, error)
             else:
-                self._running[self._tickets] = (job, number)
+                numbers = [number for number, _ in views]
+                self._running |= zip(tickets, zip(jobs, numbers, strict=True), strict=True)
+
+    def _next_batch(self, most: int, room: int) -> list[FrameJob]:
+        """Give the frames whose next views go to the engine together; none while it has no room for all of them.
+
+        What has come in several messages goes together too.
+        """
+        if self._batch:
+            return self._batch if len(self._batch) <= room else []
+        jobs = list(itertools.islice(self._queue, most))
+        if jobs and jobs[0].is_alone:
+            jobs = jobs[:1]
+        jobs = list(
+            itertools.takewhile(lambda job: job.size == jobs[0].size and job.is_alone == jobs[0].is_alone, jobs)
+        )
+        if len(jobs) > room:
+            return []
+        for _ in jobs:
+            self._queue.popleft()
+        self._batch = jobs
+        return jobs
 
     def _prepare(self, engine: Engine, height: int, width: int) -> None:
         """Let the engine compile for a shape that is new, and say so, since that may take long."""
@@ -204,23 +232,29 @@ class InferLoop:
         try:
             done = engine.completed()
         except InferenceError as error:
-            self._give_up(self._running.pop(error.ticket)[0], error)
+            self._give_up([self._running.pop(ticket)[0] for ticket in error.tickets], error)
             return
         for completed in done:
             job, number = self._running.pop(completed.ticket)
             job.add(number, completed)
-            if job.is_done:
+            if job.is_done and not job.has_failed:
                 self._grouping += 1
                 heatmaps, pafs = maps = job.maps()
                 send(self._fields, fields_of(job.task, maps, job.infer_s), [heatmaps, pafs])
 
-    def _give_up(self, job: FrameJob, error: Exception) -> None:
-        """Tell once that a frame cannot be done, and begin no more of it."""
-        if self._queue and self._queue[0] is job:
-            self._queue.popleft()
-        if not job.has_failed:
+    def _give_up(self, jobs: Sequence[FrameJob], error: Exception) -> None:
+        """Try frames that failed together one by one; tell once that one which failed alone cannot be done."""
+        if self._batch and self._batch[0] in jobs:
+            self._batch = []
+        failed = [job for job in jobs if not job.has_failed]
+        for job in failed:
             job.has_failed = True
-            self._fail(job.task, error)
+        if len(jobs) > 1:
+            _log.warning("an inference of %d frames failed; they are tried one by one: %s", len(jobs), error)
+            self._queue.extendleft(job.again() for job in reversed(failed))
+        else:
+            for job in failed:
+                self._fail(job.task, error)
 
     def _forward(self) -> None:
         """Pass on to the dispatcher what was grouped."""
@@ -248,7 +282,8 @@ class InferLoop:
         self._beat_s = time.monotonic()
         # What has come while the engine compiled is held as well.
         self._take()
-        send(self._tasks, Heartbeat(self._state.name, is_loading, self._state.credits, tuple(self._held)))
+        state = self._state
+        send(self._tasks, Heartbeat(state.name, is_loading, state.credits, state.batch, tuple(self._held)))
 
 
 def _envelopes(socket: ZmqSocket) -> list[Envelope]:

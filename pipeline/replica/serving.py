@@ -35,13 +35,14 @@ class Serving:
     device: str
     precision: str
     requests: int
+    batch: int
     group_settings: GroupSettings
     ensemble_settings: EnsembleSettings
 
     @property
     def opener(self) -> Callable[[], Engine]:
         """What the replica calls, in its own thread, to have its engine."""
-        return lambda: open_engine(self.spec, self.weights, self.device, self.precision, self.requests)
+        return lambda: open_engine(self.spec, self.weights, self.device, self.precision, self.requests, self.batch)
 
     def ensemble(self) -> Ensemble:
         """Make what lets the network see each frame as often as wanted."""
@@ -57,8 +58,17 @@ def serve_message(spec: NetworkSpec, settings: Settings) -> Serve:
     digests = tuple(file.digest for file in spec.files)
     group = _GROUP.dump_json(settings.group).decode()
     network = settings.network
-    requests = settings.replicas.requests
-    return Serve(spec.name, digests, network.precision, requests, group, network.flip, network.scales)
+    replicas = settings.replicas
+    return Serve(
+        spec.name,
+        digests,
+        network.precision,
+        replicas.requests,
+        replicas.batch,
+        group,
+        network.flip,
+        network.scales,
+    )
 
 
 def serving_of(serve: Serve, device: str, store: WeightStore) -> Serving:
@@ -79,4 +89,13 @@ def serving_of(serve: Serve, device: str, store: WeightStore) -> Serving:
         raise DecodeError(f"the head's [group] settings do not fit: {error.errors()[0]['msg']}") from error
     except SettingsError as error:
         raise DecodeError(f"the head's settings do not fit: {error}") from error
-    return Serving(choice.spec, choice.weights, choice.device, serve.precision, serve.requests, group, ensemble)
+    return Serving(
+        choice.spec,
+        choice.weights,
+        choice.device,
+        serve.precision,
+        serve.requests,
+        serve.batch,
+        group,
+        ensemble,
+    )

@@ -191,18 +191,21 @@ class ReplicaHello:
     #: Its engine in a few words, for people; empty while it loads.
     description: str
     credits: int
+    #: How many frames of one size it likes to be given together; 1 where that gains nothing.
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """A replica's work loop goes round; `is_loading` while it compiles for a new input shape.
 
-    `credits` as in `ReplicaHello`, so that one that was given up is known again by this alone.
+    `credits` and `batch` as in `ReplicaHello`, so that one that was given up is known again by this alone.
     """
 
     replica: str
     is_loading: bool
     credits: int
+    batch: int
     #: The frames that it has: one that it was given long ago and has not was lost with a connection that was cut.
     held: tuple[FrameKey, ...] = ()
 
@@ -251,6 +254,8 @@ class Serve:
     digests: tuple[str, ...]
     precision: str
     requests: int
+    #: As in `[replicas]`.
+    batch: int
     #: The `[group]` table as JSON.
     group: str
     #: True: mirrored too.

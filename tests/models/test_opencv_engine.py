@@ -17,7 +17,7 @@ def test_maps_are_those_of_the_network(tiny_onnx, picture, wait):
     engine = OpenCvEngine(tiny_onnx.spec, tiny_onnx.weights)
     engine.prepare(64, 64)
     for ticket, size in enumerate([(64, 64), (64, 96), (128, 64), (64, 64)]):
-        engine.submit(ticket, picture(*size))
+        engine.submit([ticket], [picture(*size)])
         (done,) = wait(engine)
         heatmaps, pafs = tiny_onnx.expected(picture(*size))
         assert done.ticket == ticket
@@ -31,9 +31,9 @@ def test_requests_come_back_in_order(tiny_onnx, picture, wait):
     """Pictures up to the capacity come back in the order of submission, and one more is refused."""
     engine = OpenCvEngine(tiny_onnx.spec, tiny_onnx.weights, requests=3)
     for ticket in range(3):
-        engine.submit(ticket, picture(64, 64))
+        engine.submit([ticket], [picture(64, 64)])
     with pytest.raises(EngineError, match="all 3 requests are busy"):
-        engine.submit(3, picture(64, 64))
+        engine.submit([3], [picture(64, 64)])
     tickets = []
     while len(tickets) < 3:
         tickets += [done.ticket for done in wait(engine)]
@@ -42,18 +42,38 @@ def test_requests_come_back_in_order(tiny_onnx, picture, wait):
     engine.close()
 
 
+def test_pictures_together_have_the_maps_that_they_have_alone(tiny_onnx, picture, wait):
+    """Each picture of a batch has its own maps, for full batches and for smaller ones, of one size after another."""
+    engine = OpenCvEngine(tiny_onnx.spec, tiny_onnx.weights, batch=3)
+    assert (engine.batch, engine.capacity) == (3, 6)
+    engine.prepare(64, 96)
+    for size, count in (((64, 96), 3), ((64, 96), 2), ((128, 64), 3), ((64, 96), 1)):
+        images = [np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8) for n in range(count)]
+        engine.submit(range(count), images)
+        done = []
+        while len(done) < count:
+            done += wait(engine)
+        assert [one.ticket for one in done] == list(range(count))
+        for one, image in zip(done, images, strict=True):
+            heatmaps, pafs = tiny_onnx.expected(image)
+            np.testing.assert_allclose(one.heatmaps_chw, heatmaps, atol=2e-4)
+            np.testing.assert_allclose(one.pafs_chw, pafs, atol=2e-4)
+            assert one.heatmaps_chw.flags.owndata
+    engine.close()
+
+
 def test_failed_inference_names_its_ticket(tiny_onnx, picture, wait, monkeypatch):
     """An inference that fails inside OpenCV wakes the owner, is raised with its ticket, and the engine goes on."""
     engine = OpenCvEngine(tiny_onnx.spec, tiny_onnx.weights)
     names = engine._net._names
     engine._net._names = ["no such output"]
-    engine.submit(7, picture(64, 64))
+    engine.submit([7], [picture(64, 64)])
     with pytest.raises(InferenceError, match="tiny: the inference failed") as caught:
         wait(engine)
-    assert caught.value.ticket == 7
+    assert caught.value.tickets == (7,)
     assert "\n" not in str(caught.value)
     engine._net._names = names
-    engine.submit(8, picture(64, 64))
+    engine.submit([8], [picture(64, 64)])
     assert [done.ticket for done in wait(engine)] == [8]
     engine.close()
 
@@ -61,7 +81,7 @@ def test_failed_inference_names_its_ticket(tiny_onnx, picture, wait, monkeypatch
 def test_close_finishes_what_runs(tiny_onnx, picture):
     """Closing ends the engine's thread after what was submitted."""
     engine = OpenCvEngine(tiny_onnx.spec, tiny_onnx.weights)
-    engine.submit(0, picture(64, 64))
+    engine.submit([0], [picture(64, 64)])
     engine.close()
     assert not engine._thread.is_alive()
     assert [done.ticket for done in engine.completed()] == [0]
@@ -132,12 +152,12 @@ class FakeCuda:
             getAvailableTargets=lambda backend: targets,
             readNetFromTensorflow=None,
             readNetFromONNX=self._read,
-            blobFromImage=lambda image, scale, mean: image,
+            blobFromImages=lambda images, scale, mean: images,
         )
 
     def _read(self, path, engine=None):
         self.calls.append(("engine", engine))
-        maps = np.zeros((1, 57, 8, 8), np.float32)
+        maps = np.zeros((4, 57, 8, 8), np.float32)
         return SimpleNamespace(
             setPreferableBackend=lambda backend: self.calls.append(("backend", backend)),
             setPreferableTarget=lambda target: self.calls.append(("target", target)),
@@ -152,8 +172,12 @@ def test_gpus_are_counted_and_chosen(tiny_onnx, picture, wait, monkeypatch):
     monkeypatch.setattr(opencv, "_load_opencv", lambda: fake)
     assert opencv.devices("opencv-cuda") == ("opencv-cuda:0", "opencv-cuda:1")
     engine = open_engine(tiny_onnx.spec, tiny_onnx.weights, "opencv-cuda:1")
-    engine.submit(0, picture(64, 64))
-    assert wait(engine)[0].pafs_chw.shape == (38, 8, 8)
+    assert (engine.batch, engine.capacity) == (4, 8)
+    engine.submit(range(4), [picture(64, 64)] * 4)
+    done = []
+    while len(done) < 4:
+        done += wait(engine)
+    assert [one.pafs_chw.shape for one in done] == [(38, 8, 8)] * 4
     engine.close()
     assert fake.calls == [("engine", 1), ("backend", 5), ("target", 6), ("gpu", 1)]
     assert "GPU 1" in engine.description

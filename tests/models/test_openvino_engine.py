@@ -27,7 +27,7 @@ def test_maps_are_those_of_the_network(kind, request, picture, wait):
     tiny = request.getfixturevalue(kind)
     engine = OpenVinoEngine(tiny.spec, tiny.weights, precision="f32")
     image = picture(64, 96)
-    engine.submit(5, image)
+    engine.submit([5], [image])
     (done,) = wait(engine)
     heatmaps, pafs = tiny.expected(image)
     assert done.ticket == 5
@@ -44,7 +44,7 @@ def test_all_requests_come_back_once(tiny_two, picture, wait):
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, requests=3, precision="f32")
     images = {ticket: picture(64, 64 + 8 * ticket) for ticket in range(3)}
     for ticket, image in images.items():
-        engine.submit(ticket, image)
+        engine.submit([ticket], [image])
     done = []
     while len(done) < 3:
         done += wait(engine)
@@ -58,12 +58,21 @@ def test_all_requests_come_back_once(tiny_two, picture, wait):
 def test_one_picture_too_many_is_an_error(tiny_two, picture, wait):
     """A picture beyond the capacity is refused, and the ones before are not disturbed."""
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, requests=1)
-    engine.submit(0, picture(64, 64))
+    engine.submit([0], [picture(64, 64)])
     with pytest.raises(EngineError, match="all 1 requests are busy"):
-        engine.submit(1, picture(64, 64))
+        engine.submit([1], [picture(64, 64)])
     assert [item.ticket for item in wait(engine)] == [0]
-    engine.submit(2, picture(64, 64))
+    engine.submit([2], [picture(64, 64)])
     assert [item.ticket for item in wait(engine)] == [2]
+    engine.close()
+
+
+def test_it_takes_one_picture_at_a_time(tiny_two, picture):
+    """Batches gain nothing on a processor, whatever was asked for: two pictures are two requests."""
+    engine = open_engine(tiny_two.spec, tiny_two.weights, "cpu", batch=4)
+    assert engine.batch == 1
+    with pytest.raises(EngineError, match="2 pictures with 2 tickets: it takes 1 to 1 together"):
+        engine.submit([0, 1], [picture(64, 64)] * 2)
     engine.close()
 
 
@@ -72,7 +81,7 @@ def test_picture_is_free_after_submit(tiny_two, wait):
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="f32")
     image = np.full((64, 64, 3), 90, np.uint8)
     expected = tiny_two.expected(image.copy())[0]
-    engine.submit(0, image)
+    engine.submit([0], [image])
     image[:] = 0
     np.testing.assert_allclose(wait(engine)[0].heatmaps_chw, expected, atol=2e-4)
     engine.close()
@@ -83,7 +92,7 @@ def test_few_sizes_are_compiled_and_one_serves_the_rest(tiny_two, picture, wait)
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="f32")
     for number in range(STATIC_SHAPES + 4):
         image = picture(64, 64 + 8 * number)
-        engine.submit(number, image)
+        engine.submit([number], [image])
         (done,) = wait(engine)
         np.testing.assert_allclose(done.pafs_chw, tiny_two.expected(image)[1], atol=2e-4)
     assert repr(engine).endswith("64×64, 72×64, 80×64, 88×64, any)")
@@ -123,7 +132,7 @@ def test_damaged_compiled_network_is_compiled_again(tiny_two, tmp_path, picture,
         blob.write_bytes(blob.read_bytes()[:100])
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, compiled_folder=folder, precision="f32")
     image = picture(64, 64)
-    engine.submit(0, image)
+    engine.submit([0], [image])
     np.testing.assert_allclose(wait(engine)[0].heatmaps_chw, tiny_two.expected(image)[0], atol=2e-4)
     engine.close()
 
@@ -142,7 +151,7 @@ def test_what_is_no_picture_is_refused(tiny_two, image):
     """An array of another type or number of axes is refused in one line."""
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights)
     with pytest.raises(EngineError, match="takes uint8 H×W×3"):
-        engine.submit(0, image)
+        engine.submit([0], [image])
     engine.close()
 
 
@@ -151,7 +160,7 @@ def test_sizes_between_cells_are_refused(tiny_two, size):
     """Heights and widths that are no multiples of the stride are refused, by `submit` and by `prepare`."""
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights)
     with pytest.raises(EngineError, match="multiples of 8"):
-        engine.submit(0, np.zeros((*size, 3), np.uint8))
+        engine.submit([0], [np.zeros((*size, 3), np.uint8)])
     with pytest.raises(EngineError, match="multiples of 8"):
         engine.prepare(*size)
     engine.close()
@@ -173,15 +182,15 @@ def test_failed_inference_names_its_ticket(tiny_two, tmp_path, picture, wait):
     engine = OpenVinoEngine(spec, Weights(spec, (path, path.with_suffix(".bin"))))
     for number in range(STATIC_SHAPES):  # leave only the network for any size
         engine._compiled[(number, number)] = None
-    engine.submit(3, picture(64, 64))
+    engine.submit([3], [picture(64, 64)])
     (request,) = engine._running.values()
     with pytest.raises(RuntimeError):
         request.infer.wait()
     with pytest.raises(InferenceError, match="the inference failed") as caught:
         engine.completed()
-    assert caught.value.ticket == 3
+    assert caught.value.tickets == (3,)
     engine._compiled = {key: value for key, value in engine._compiled.items() if value}
-    engine.submit(4, picture(8, 152))
+    engine.submit([4], [picture(8, 152)])
     assert [item.ticket for item in wait(engine)] == [4]
     engine.close()
 
@@ -190,7 +199,7 @@ def test_close_waits_for_what_runs(tiny_two, picture):
     """Closing with pictures under way neither hangs nor fails, and twice is once."""
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, requests=4)
     for ticket in range(4):
-        engine.submit(ticket, picture(64, 64))
+        engine.submit([ticket], [picture(64, 64)])
     engine.close()
     engine.close()
     assert "0/4 running" in repr(engine)

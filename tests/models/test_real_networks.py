@@ -44,7 +44,7 @@ def person():
 def maps(weights, device, image, wait, precision="auto"):
     """Run one picture on one device."""
     engine = open_engine(weights.spec, weights, device, precision)
-    engine.submit(0, image)
+    engine.submit([0], [image])
     (done,) = wait(engine)
     engine.close()
     return done

@@ -10,7 +10,7 @@ import pytest
 from posestream.models.choice import choose
 from posestream.models.engines import available_devices, check_device, open_engine
 from posestream.models.engines.base import Engine
-from posestream.models.engines.simulated import SimulatedEngine
+from posestream.models.engines.simulated import Service, SimulatedEngine
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import Weights, WeightStore
@@ -21,9 +21,9 @@ SPEC = REGISTRY["mobilenet-thin"]
 ROWS, COLUMNS = 8, 12
 
 
-def opened(device: str, requests: int = 0) -> Engine:
+def opened(device: str, requests: int = 0, batch: int = 0) -> Engine:
     """Open the device as the pipeline does, without any file of the network."""
-    return open_engine(SPEC, Weights(SPEC, ()), device, "auto", requests)
+    return open_engine(SPEC, Weights(SPEC, ()), device, "auto", requests, batch)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def test_answers_in_order_after_its_service_time_with_empty_maps(picture, wait):
     """Without recorded maps it finds nobody; each inference takes the service time, and they do not overlap."""
     engine = opened("simulated:30")
     started_s = time.monotonic()
-    engine.submit(1, picture(64, 96))
-    engine.submit(2, picture(64, 96))
+    engine.submit([1], [picture(64, 96)])
+    engine.submit([2], [picture(64, 96)])
     done = wait(engine)
     while len(done) < 2:
         done += wait(engine)
@@ -59,9 +59,9 @@ def test_answers_in_order_after_its_service_time_with_empty_maps(picture, wait):
 
 def test_its_rate_does_not_fall_behind_with_late_wake_ups(picture, wait):
     """A picture submitted while it works is due one service time after the one before it, to the microsecond."""
-    engine = SimulatedEngine(SPEC, "simulated:5", 0.005, requests=20)
+    engine = SimulatedEngine(SPEC, "simulated:5", Service(0.005), requests=20)
     for ticket in range(20):
-        engine.submit(ticket, picture(64, 96))
+        engine.submit([ticket], [picture(64, 96)])
     submitted_s = time.monotonic()
     done = []
     while len(done) < 20:
@@ -80,7 +80,7 @@ def test_the_same_picture_has_the_same_answer_whoever_gives_it(recorded, picture
         values = []
         for seed in range(12):
             image = np.random.default_rng(seed).integers(0, 256, (64, 96, 3), np.uint8)
-            engine.submit(seed, image)
+            engine.submit([seed], [image])
             (done,) = wait(engine)
             assert np.ptp(done.heatmaps_chw) == 0
             assert (done.pafs_chw == -done.heatmaps_chw[0, 0, 0]).all()
@@ -94,11 +94,11 @@ def test_the_same_picture_has_the_same_answer_whoever_gives_it(recorded, picture
 def test_answers_belong_to_the_receiver(recorded, picture, wait):
     """Writing into an answer does not change the next one."""
     engine = opened(f"simulated:0:{recorded}")
-    engine.submit(1, picture(64, 96))
+    engine.submit([1], [picture(64, 96)])
     first = wait(engine)[0].heatmaps_chw
     kept = first.copy()
     first[:] = 99
-    engine.submit(2, picture(64, 96))
+    engine.submit([2], [picture(64, 96)])
     np.testing.assert_array_equal(wait(engine)[0].heatmaps_chw, kept)
     engine.close()
 
@@ -107,25 +107,67 @@ def test_takes_so_many_pictures_and_no_more(picture, wait):
     """One more than its capacity is refused until what is done has been taken."""
     engine = opened("simulated:0", requests=1)
     assert engine.capacity == 1
-    engine.submit(1, picture(64, 96))
+    engine.submit([1], [picture(64, 96)])
     with pytest.raises(EngineError, match="all 1 requests are busy"):
-        engine.submit(2, picture(64, 96))
+        engine.submit([2], [picture(64, 96)])
     wait(engine)
-    engine.submit(2, picture(64, 96))
+    engine.submit([2], [picture(64, 96)])
     assert [one.ticket for one in wait(engine)] == [2]
     engine.close()
+
+
+def test_a_batch_takes_its_own_time_and_each_picture_more(picture, wait):
+    """Pictures that are submitted together end together, after the fixed time and so much more for each of them."""
+    engine = opened("simulated:10+5")
+    assert (engine.batch, engine.capacity) == (8, 16)
+    started_s = time.monotonic()
+    engine.submit([1, 2, 3], [picture(64, 96)] * 3)
+    done = []
+    while len(done) < 3:
+        done += wait(engine)
+    assert time.monotonic() - started_s >= 0.025
+    assert [one.ticket for one in done] == [1, 2, 3]
+    assert {round(one.elapsed_s, 6) for one in done} == {0.025}
+    assert "10 ms and 5 ms a picture" in engine.description
+    engine.close()
+
+
+def test_its_batch_is_what_was_asked_for_and_no_more_than_fits(picture):
+    """A number of pictures can be chosen; one more than these, or than its capacity has room for, is refused."""
+    engine = opened("simulated:60000", requests=5, batch=3)
+    assert (engine.batch, engine.capacity) == (3, 5)
+    with pytest.raises(EngineError, match="4 pictures with 4 tickets: it takes 1 to 3 together"):
+        engine.submit(range(4), [picture(64, 96)] * 4)
+    engine.submit(range(3), [picture(64, 96)] * 3)
+    with pytest.raises(EngineError, match="all 5 requests are busy"):
+        engine.submit(range(3, 6), [picture(64, 96)] * 3)
+    engine.submit([3, 4], [picture(64, 96)] * 2)
+    engine.close()
+    alone = opened("simulated:1+1", requests=1, batch=4)
+    assert alone.batch == 1
+    alone.close()
 
 
 def test_closes_while_it_works(picture):
     """Closing does not wait for an inference that takes a minute."""
     engine = opened("simulated:60000")
-    engine.submit(1, picture(64, 96))
+    engine.submit([1], [picture(64, 96)])
     engine.close()
     assert engine.completed() == []
 
 
 @pytest.mark.parametrize(
-    "device", ["simulated", "simulated:", "simulated:fast", "simulated:-1", "simulated:nan", "simulated:1e9"]
+    "device",
+    [
+        "simulated",
+        "simulated:",
+        "simulated:fast",
+        "simulated:-1",
+        "simulated:nan",
+        "simulated:1e9",
+        "simulated:1+",
+        "simulated:1+-2",
+    ],
 )
 def test_a_service_time_that_is_none_is_refused(device):
     """A device string without a sensible number of milliseconds is refused with how to write it."""
@@ -150,7 +192,7 @@ def test_maps_that_do_not_fit_are_refused(tmp_path, recorded, picture):
         opened(f"simulated:1:{tmp_path / 'other.npz'}")
     engine = opened(f"simulated:1:{recorded}")
     with pytest.raises(EngineError, match="its maps are of 96×64 pictures, not of 64×64"):
-        engine.submit(1, picture(64, 64))
+        engine.submit([1], [picture(64, 64)])
     engine.close()
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,8 @@ class Mortal(FakeEngine):
         self.is_busy = threading.Event()
         self.shall_die = threading.Event()
 
-    def submit(self, ticket: int, image: np.ndarray) -> None:
-        super().submit(ticket, image)
+    def submit(self, tickets: Sequence[int], images: Sequence[np.ndarray]) -> None:
+        super().submit(tickets, images)
         self.is_busy.set()
 
     def completed(self) -> list[Completed]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -215,8 +215,8 @@ def test_closing_at_once_drops_what_is_in_flight_as_stopped(
         def __init__(self, spec: NetworkSpec) -> None:
             super().__init__(spec, is_manual=True)
 
-        def submit(self, ticket: int, image: np.ndarray) -> None:
-            super().submit(ticket, image)
+        def submit(self, tickets: Sequence[int], images: Sequence[np.ndarray]) -> None:
+            super().submit(tickets, images)
             busy.set()
 
         def completed(self) -> list[Completed]:
@@ -321,10 +321,10 @@ def test_a_frame_that_fails_twice_is_poison(
     class Allergic(FakeEngine):
         """Fails on the picture with number 4."""
 
-        def submit(self, ticket: int, image: np.ndarray) -> None:
-            if number_in(image) == 4:
+        def submit(self, tickets: Sequence[int], images: Sequence[np.ndarray]) -> None:
+            if 4 in map(number_in, images):
                 raise EngineError("cannot do this one")
-            super().submit(ticket, image)
+            super().submit(tickets, images)
 
     workshop.make = Allergic
     path = tmp_path / "out.jsonl"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -93,10 +93,14 @@ class Desk:
         return message
 
     def give(self, *tasks: Task) -> None:
-        """Give frames, one message each as the dispatcher does."""
-        image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        """Give frames, one message each."""
         for one in tasks:
-            assert send_to(self._socket, "r1", Work((one,)), [image])
+            self.give_together(one)
+
+    def give_together(self, *tasks: Task) -> None:
+        """Give frames in one message."""
+        images = [np.zeros((one.height, one.width, 3), np.uint8) for one in tasks]
+        assert send_to(self._socket, "r1", Work(tasks), images)
 
     def send(self, message: Message, *payloads: bytes) -> None:
         """Send anything."""
@@ -118,18 +122,18 @@ class Desk:
 class ManualEngine(FakeEngine):
     """Ends inferences when it is told to, and tells when one has begun."""
 
-    def __init__(self, spec: NetworkSpec, capacity: int = 2) -> None:
-        super().__init__(spec, capacity=capacity, is_manual=True)
+    def __init__(self, spec: NetworkSpec, capacity: int = 2, batch: int = 1) -> None:
+        super().__init__(spec, capacity=capacity, batch=batch, is_manual=True)
         self._submitted = threading.Semaphore(0)
         self.most_running = 0
 
-    def submit(self, ticket: int, image: np.ndarray) -> None:
-        super().submit(ticket, image)
+    def submit(self, tickets: Sequence[int], images: Sequence[np.ndarray]) -> None:
+        super().submit(tickets, images)
         self.most_running = max(self.most_running, len(self.running))
         self._submitted.release()
 
     def wait_for_submission(self) -> None:
-        """Wait for one more picture."""
+        """Wait for one more inference."""
         assert self._submitted.acquire(timeout=DEADLINE_S)
 
 
@@ -213,10 +217,10 @@ def test_a_picture_that_the_engine_refuses_is_told(desk: Desk, spec: NetworkSpec
     """An engine that refuses a picture at submission does not bring its replica down."""
 
     class Choosy(FakeEngine):
-        def submit(self, ticket: int, image: np.ndarray) -> None:
-            if ticket == 1:
+        def submit(self, tickets: Sequence[int], images: Sequence[np.ndarray]) -> None:
+            if 0 in tickets:
                 raise EngineError("not this one")
-            super().submit(ticket, image)
+            super().submit(tickets, images)
 
     desk.start(lambda: Choosy(spec))
     desk.ready()
@@ -262,6 +266,83 @@ def test_a_view_that_fails_is_its_frames_failure_once(desk: Desk, spec: NetworkS
         engine.finish()
     desk.expect(ReplicaHello)  # for the other frame's smaller size
     assert desk.expect(Result).posed.seq == 1
+
+
+def test_frames_of_one_size_are_inferred_together(desk: Desk, spec: NetworkSpec) -> None:
+    """A batch is of one size, in the frames' order, and no larger than the engine likes, however the frames came."""
+    engine = ManualEngine(spec, capacity=3, batch=2)
+    desk.start(lambda: engine)
+    hello = desk.ready()
+    assert (hello.batch, hello.credits) == (2, 4 + 2)
+    desk.give_together(task(0), task(1), task(2))
+    desk.expect(ReplicaHello)
+    engine.wait_for_submission()
+    engine.wait_for_submission()
+    assert engine.begun == [(0, 1), (2,)]
+    # The engine has no room, so these wait for each other.
+    desk.give(task(3), task(4), task(5, width=WIDTH + 8))
+    engine.finish()
+    assert {desk.expect(Result).posed.seq for _ in range(2)} == {0, 1}
+    engine.wait_for_submission()
+    assert engine.begun[2:] == [(3, 4)]
+    engine.finish()
+    engine.wait_for_submission()
+    assert {type(desk.hear().message) for _ in range(2)} == {Result, ReplicaHello}
+    assert engine.begun[3:] == [(5,)]
+    engine.finish(2)
+    assert {desk.expect(Result).posed.seq for _ in range(3)} == {3, 4, 5}
+
+
+def test_frames_that_failed_together_are_tried_alone(desk: Desk, spec: NetworkSpec) -> None:
+    """One frame of a batch that cannot be done is that frame's failure; the others' people are found."""
+    engine = ManualEngine(spec, capacity=6, batch=3)
+    desk.start(lambda: engine)
+    desk.ready()
+    desk.give_together(task(0), task(1), task(2))
+    desk.expect(ReplicaHello)
+    engine.wait_for_submission()
+    engine.fail("out of memory")
+    for _ in range(3):
+        engine.wait_for_submission()
+    assert engine.begun == [(0, 1, 2), (3,), (4,), (5,)]
+    engine.finish()
+    assert desk.expect(Result).posed.seq == 0
+    engine.fail("not this one")
+    assert desk.expect(Failed) == Failed("r1", "door", 1, "not this one")
+    engine.finish()
+    assert desk.expect(Result).posed.seq == 2
+
+
+def test_a_mirrored_and_scaled_batch_goes_view_by_view(desk: Desk, spec: NetworkSpec) -> None:
+    """Frames that are seen several times are inferred together in each view, so that batches are full."""
+    engine = ManualEngine(spec, capacity=4, batch=2)
+    desk.start(lambda: engine, seen=EnsembleSettings(flip=True, scales=(1.0, 0.5)))
+    assert desk.ready().credits == 2 + 2
+    desk.give_together(task(0), task(1))
+    for _ in range(4):
+        engine.wait_for_submission()
+        engine.finish()
+    assert engine.begun == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    assert [type(desk.hear().message) for _ in range(2)] == [ReplicaHello] * 2  # one for each size
+    assert {desk.expect(Result).posed.seq for _ in range(2)} == {0, 1}
+
+
+def test_a_failed_view_of_a_batch_is_done_anew_for_each_frame(desk: Desk, spec: NetworkSpec) -> None:
+    """Where one view of a batch fails, its frames begin again one by one; what comes of the old views is left out."""
+    engine = ManualEngine(spec, capacity=4, batch=2)
+    desk.start(lambda: engine, seen=EnsembleSettings(flip=True))
+    desk.ready()
+    desk.give_together(task(0), task(1))
+    desk.expect(ReplicaHello)
+    engine.wait_for_submission()
+    engine.wait_for_submission()
+    engine.fail("the first view")
+    engine.finish()
+    for _ in range(4):
+        engine.wait_for_submission()
+        engine.finish()
+    assert engine.begun == [(0, 1), (2, 3), (4,), (5,), (6,), (7,)]
+    assert [desk.expect(Result).posed.seq for _ in range(2)] == [0, 1]
 
 
 @pytest.mark.parametrize("payloads", [[b"short"], [], [bytes(HEIGHT * WIDTH * 3)] * 2])
@@ -322,7 +403,7 @@ def test_it_beats_while_idle_and_while_its_engine_works(
     engine = ManualEngine(spec)
     desk.start(lambda: engine)
     hello = desk.ready()
-    assert hear_beats(desk, 3) == [Heartbeat("r1", False, hello.credits)] * 3
+    assert hear_beats(desk, 3) == [Heartbeat("r1", False, hello.credits, 1)] * 3
     desk.give(task(0))
     engine.wait_for_submission()
     held = next(beat.held for _ in range(10_000) for beat in hear_beats(desk, 1) if beat.held)

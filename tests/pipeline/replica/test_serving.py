@@ -39,13 +39,14 @@ def test_another_host_serves_with_the_heads_settings(spec: NetworkSpec, tmp_path
         {
             "network": {"flip": True, "scales": [1, 0.5], "precision": "f32"},
             "group": {"peak_threshold": 0.2, "most_people": 3},
-            "replicas": {"requests": 7},
+            "replicas": {"requests": 7, "batch": 3},
         }
     )
 
     serving = served(serve_message(spec, settings), tmp_path)
 
-    assert (serving.precision, serving.requests, serving.group_settings) == ("f32", 7, settings.group)
+    assert (serving.precision, serving.requests, serving.batch) == ("f32", 7, 3)
+    assert serving.group_settings == settings.group
     assert serving.ensemble_settings == settings.network.ensemble
     assert serving.ensemble().count == 4
 

@@ -182,7 +182,7 @@ def test_numbers_that_are_none_are_refused(value: float) -> None:
 def test_what_is_not_a_whole_number_in_range_is_refused(value: object) -> None:
     """A count must be an integer that arithmetic on it cannot take out of 64 bits."""
     with pytest.raises(DecodeError):
-        decode(frames(msgpack.packb(["ReplicaHello", "r1", "cpu", value])))
+        decode(frames(msgpack.packb(["ReplicaHello", "r1", "cpu", value, 1])))
 
 
 @pytest.mark.parametrize(
@@ -292,4 +292,4 @@ def test_a_name_is_read_back_exactly() -> None:
     """Names in any script survive."""
     for name in ("door", "Tür-7", "門", "🚪"):
         assert decode(frames(*encode(Finished(name)))).message == Finished(name)
-        assert decode(frames(*encode(ReplicaHello(name, "", 0)))).message == ReplicaHello(name, "", 0)
+        assert decode(frames(*encode(ReplicaHello(name, "", 0, 1)))).message == ReplicaHello(name, "", 0, 1)
