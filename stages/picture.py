@@ -12,11 +12,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from posestream.stages.color import ColorTags, color_tags
+from posestream.stages.orientation import UPRIGHT, Orientation
 
 __all__ = ["ArrayPicture", "VideoPicture"]
-
-#: By quarter turns counterclockwise, what cv2.rotate calls them.
-_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
 
 
 class VideoPicture:
@@ -24,24 +22,24 @@ class VideoPicture:
 
     Args:
         frame: the decoder's frame; it belongs to the picture from now on.
-        rotation_deg: degrees counterclockwise that make it upright (PyAV's `VideoFrame.rotation`), a multiple of 90.
+        orientation: what makes it upright.
     """
 
-    __slots__ = ("_frame", "_lock", "_quarter_turns", "_tags", "height", "width")
+    __slots__ = ("_frame", "_lock", "_orientation", "_tags", "height", "width")
 
-    def __init__(self, frame: VideoFrame, rotation_deg: int = 0) -> None:
+    def __init__(self, frame: VideoFrame, orientation: Orientation = UPRIGHT) -> None:
         self._frame = frame
         self._tags = color_tags(frame)
         # The reformatter writes colour tags into its source while it works, so two threads must not meet there.
         self._lock = Lock()
-        self._quarter_turns = round(rotation_deg / 90) % 4
+        self._orientation = orientation
         sizes = (frame.width, frame.height)
         self.width, self.height = reversed(sizes) if self.is_turned else sizes
 
     @property
     def is_turned(self) -> bool:
         """True where it lay on its side, so that width and height changed places."""
-        return self._quarter_turns % 2 == 1
+        return self._orientation.is_turned
 
     @property
     def tags(self) -> ColorTags:
@@ -54,7 +52,7 @@ class VideoPicture:
             width, height = height, width
         with self._lock:
             image = _converted(self._frame, width, height, self._tags)
-        return _turned(image, self._quarter_turns)
+        return self._orientation.applied(image)
 
     def bgr(self) -> NDArray[np.uint8]:
         """Give the upright picture at full size as height×width×3 BGR, a new writable array."""
@@ -116,8 +114,3 @@ def _converted(frame: VideoFrame, width: int, height: int, tags: ColorTags) -> N
 def _rows(plane: VideoPlane, row_bytes: int) -> NDArray[np.uint8]:
     """View a plane as an array of rows without the padding behind each."""
     return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, :row_bytes]
-
-
-def _turned(image: NDArray[np.uint8], quarter_turns: int) -> NDArray[np.uint8]:
-    """Turn an image counterclockwise by quarters of a circle."""
-    return np.asarray(cv2.rotate(image, _TURNS[quarter_turns]), np.uint8) if quarter_turns else image

@@ -55,13 +55,18 @@ def write_video(  # noqa: PLR0913 — each is one trait of the file that some te
     rate: int = 10,
     pts_ms: Sequence[int] | None = None,
     rotation_deg: int = 0,
+    matrix: Sequence[int] | None = None,
     sound_s: float = 0.0,
     aspect: Fraction | None = None,
     color: tuple[int, int] | None = None,
     options: dict[str, str] | None = None,
     muxing: dict[str, str] | None = None,
 ) -> Path:
-    """Write a video; `color` is FFmpeg's (colorspace, range), by which the pictures are converted as well."""
+    """Write a video.
+
+    `color` is FFmpeg's (colorspace, range), by which the pictures are converted as well; `matrix` the display matrix,
+    nine numbers in 16.16 and 2.30 fixed point.
+    """
     images = list(images)
     height, width = images[0].shape[:2]
     with open_media(str(path), "w", options=muxing or {}) as container:
@@ -74,6 +79,8 @@ def write_video(  # noqa: PLR0913 — each is one trait of the file that some te
             stream.codec_context.colorspace, stream.codec_context.color_range = color
         if rotation_deg:
             stream.set_display_rotation(rotation_deg)
+        if matrix:
+            stream.set_display_matrix(matrix)
         sound = container.add_stream("aac" if path.suffix != ".webm" else "libopus", rate=48000) if sound_s else None
         for number, image in enumerate(images):
             frame = as_frame(image, pix_fmt, color)

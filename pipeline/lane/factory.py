@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
 from posestream.stages.errors import OutputError
 from posestream.stages.output.held import Held
+from posestream.stages.output.jsonl import JsonlSink
 from posestream.stages.output.sink import PictureSink, Sink
 from posestream.stages.source.opening import SourceSettings, open_source
 
@@ -36,6 +38,9 @@ def make_lane(
     sinks, picture_sinks = [*outputs.sinks(), *extra_sinks], outputs.picture_sinks()
     helds: list[Held] = []
     if goes_on:
+        for sink in sinks:
+            if isinstance(sink, JsonlSink):
+                sink.note_taken(json.loads(plan.last_line or "null"))
         helds = _resumed([*sinks, *picture_sinks], opened.name, plan)
         plan = replace(plan, run=_run_of(helds) or plan.run)
     return Lane(plan, context, addresses, opened, sinks, picture_sinks, on_end, helds)

@@ -45,6 +45,8 @@ class LanePlan:
     first_seq: int = 0
     #: A lane that goes on does so with outputs that were last written since then, in seconds since 1970.
     since_s: float = 0.0
+    #: The last message of the source that standard output took, as JSON; empty: none.
+    last_line: str = ""
 
 
 class Lane:

@@ -17,6 +17,7 @@ from posestream.pipeline.dispatch.loop import DispatchLoop, report_identity
 from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
 from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import Lane, LanePlan
+from posestream.pipeline.lane.line_relay import LineRelay
 from posestream.pipeline.lane.state import LaneProgress
 from posestream.pipeline.lane.windows import open_display
 from posestream.pipeline.latency import LATENCY_BUCKETS, STAGES, LatencyHistogram
@@ -60,10 +61,14 @@ _CONFIG = TypeAdapter(LaneConfig)
 class LaneProcess:
     """The head's side: the same verbs as a `Lane` of threads."""
 
-    def __init__(self, config: LaneConfig, dispatch: DispatchLoop, log: LogOptions) -> None:
+    def __init__(
+        self, config: LaneConfig, dispatch: DispatchLoop, log: LogOptions, relay: LineRelay | None = None
+    ) -> None:
         self._config = config
         self._dispatch = dispatch
-        self._child = ChildProcess(config.source.name, "lane", _CONFIG.dump_python(config, mode="json"), log)
+        work = _CONFIG.dump_python(config, mode="json")
+        self._relay = relay or LineRelay()
+        self._child = ChildProcess(config.source.name, "lane", work, log, relay)
         self._started_s = 0.0
         self._found_dead_s: float | None = None
 
@@ -108,8 +113,8 @@ class LaneProcess:
 
     @property
     def is_alive(self) -> bool:
-        """True until it has finished, or has died."""
-        return self._child.is_alive or self._is_last_word_due
+        """True until it has finished, or has died, and its lines are passed on."""
+        return self._child.is_alive or self._relay.is_alive or self._is_last_word_due
 
     @property
     def has_finished(self) -> bool:
@@ -183,7 +188,7 @@ class LaneProcess:
 
     def join(self, deadline_s: float) -> bool:
         """Wait until it has ended and told so; False if it has not ended by the monotonic clock's `deadline_s`."""
-        if not self._child.join(deadline_s):
+        if not self._child.join(deadline_s) or not self._relay.join(deadline_s):
             return False
         while self._is_last_word_due:
             time.sleep(_LOOK_S)

@@ -15,6 +15,7 @@ from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.job import Job
 from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import LanePlan
+from posestream.pipeline.lane.line_relay import LineRelay
 from posestream.pipeline.lane.process import LaneConfig, LaneProcess
 from posestream.pipeline.replica.process import ReplicaConfig, ReplicaProcess
 from posestream.pipeline.replica.replica import Replica
@@ -153,6 +154,8 @@ class _Processes:
         self._folder = RunFolder()
         self._addresses = Addresses.ipc(self._folder.path, job.settings.pipeline.listen)
         self._serve = serve_message(job.choice.spec, job.settings)
+        #: What passes on the lines of each source that has standard output.
+        self._relays: dict[str, LineRelay] = {}
         self.dispatch = DispatchLoop(context, self._addresses, self._serve)
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
@@ -164,8 +167,13 @@ class _Processes:
         """Make a lane; a successor goes on where the outputs end, or where a live source is."""
         source, table = self._job.sources[number], self._job.outputs[number].table
         goes_on = generation > 0 or self._job.settings.output.resume
-        plan = replace(self._plan, first_seq=self.dispatch.next_seq(source.name))
-        return LaneProcess(LaneConfig(plan, self._addresses, source, table, goes_on), self.dispatch, self._log)
+        relay, last_line = None, ""
+        if table.jsonl is not None and table.jsonl.is_standard_output:
+            last_line = self._relays[source.name].last_line.decode() if source.name in self._relays else ""
+            relay = self._relays[source.name] = LineRelay(last_line.encode())
+        plan = replace(self._plan, first_seq=self.dispatch.next_seq(source.name), last_line=last_line)
+        config = LaneConfig(plan, self._addresses, source, table, goes_on)
+        return LaneProcess(config, self.dispatch, self._log, relay)
 
     def clean_up(self) -> None:
         """Remove the sockets' folder."""

@@ -9,9 +9,9 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import IO, Any, Protocol
 
-__all__ = ["STOP", "ChildProcess", "LogOptions"]
+__all__ = ["STOP", "ChildProcess", "LogOptions", "OutputReader"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +28,29 @@ class LogOptions:
     is_debugging: bool = False
 
 
-class ChildProcess:
-    """A process of ours. It ends when it has finished, when it is told to, or when we are gone."""
+class OutputReader(Protocol):
+    """Reads a process's standard output."""
 
-    def __init__(self, name: str, role: str, work: Mapping[str, Any], log: LogOptions) -> None:
+    def start(self, pipe: IO[bytes]) -> None:
+        """Begin to read an unbuffered pipe to its end; it is closed then."""
+
+
+class ChildProcess:
+    """A process of ours. It ends when it has finished, when it is told to, or when we are gone.
+
+    Args:
+        name: for people.
+        role: what it is, a lane or a replica.
+        work: what it is to do.
+        log: how it logs.
+        reader: reads its standard output; None: it has ours.
+    """
+
+    def __init__(
+        self, name: str, role: str, work: Mapping[str, Any], log: LogOptions, reader: OutputReader | None = None
+    ) -> None:
         self.name = name
+        self._reader = reader
         self._role = role
         self._config = {"log": asdict(log), "work": work}
         self._process: subprocess.Popen[bytes] | None = None
@@ -62,8 +80,14 @@ class ChildProcess:
         command = [sys.executable, "-m", "posestream.pipeline.supervision.child", self._role]
         # Unbuffered, so that nothing is left to be flushed to a process that has gone.
         self._process = subprocess.Popen(  # noqa: S603 - our own command line
-            command, stdin=subprocess.PIPE, start_new_session=True, bufsize=0
+            command,
+            stdin=subprocess.PIPE,
+            stdout=None if self._reader is None else subprocess.PIPE,
+            start_new_session=True,
+            bufsize=0,
         )
+        if self._reader is not None and self._process.stdout is not None:
+            self._reader.start(self._process.stdout)
         self._write(json.dumps(self._config).encode() + b"\n")
 
     def stop(self) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from posestream.stages.errors import OutputError
 from posestream.stages.items import Frame
-from posestream.stages.message import json_line
+from posestream.stages.message import Message, json_line
 from posestream.stages.output.held import Held, lacks_all, was_written_since
 from posestream.stages.output.jsonl_held import cut_to_last_message
 from posestream.stages.output.sink import Ended, make_folder, output_errors, write_whole
+from posestream.stages.output.standard_output import StandardOutput
 
 if TYPE_CHECKING:
     from posestream.stages.source.protocol import SourceInfo
@@ -36,6 +36,24 @@ class JsonlSettings:
         return str(self.path) == STANDARD_OUTPUT
 
 
+class _Lines(Protocol):
+    def write(self, lines: bytes) -> None: ...
+    def close(self) -> None: ...
+
+
+class _File:
+    """An open file that takes each line in one system call."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, lines: bytes) -> None:
+        write_whole(self._descriptor, lines)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
 class JsonlSink:
     """Writes each message as one line, at once: a killed process leaves at most an unfinished last line.
 
@@ -44,10 +62,12 @@ class JsonlSink:
 
     def __init__(self, settings: JsonlSettings) -> None:
         self._settings = settings
-        self._descriptor: int | None = None
+        self._file: _Lines | None = None
         self._goes_on = False
         #: Frames with smaller numbers are held.
         self._next_seq = 0
+        #: What standard output took last of the source: a message or None for nothing, in a tuple; empty: not known.
+        self._taken: tuple[Message | None, ...] = ()
 
     @property
     def name(self) -> str:
@@ -59,16 +79,18 @@ class JsonlSink:
         """The file; nothing for standard output."""
         return () if self._settings.is_standard_output else (self._settings.path,)
 
+    def note_taken(self, last: Message | None) -> None:
+        """Learn what standard output took last of this source (None: nothing), so that it can be gone on with."""
+        self._taken = (last,)
+
     def resume(self, source: str, since_s: float) -> Held:
         """Cut off what a killed process left unfinished, and go on after the last line.
 
         Raises:
-            OutputError: it is standard output, or the file holds something else than messages of this source.
+            OutputError: it is standard output and nobody knows what that took, or the file holds something else than
+                messages of this source.
         """
-        if self._settings.is_standard_output:
-            raise OutputError("cannot go on with standard output: what it took is gone; write the lines to a file")
-        self._goes_on = was_written_since(self._settings.path, since_s)
-        last = cut_to_last_message(self._settings.path, source) if self._goes_on else None
+        last = self._last_taken() if self._settings.is_standard_output else self._last_in_file(source, since_s)
         if last is None:
             return Held(lacks_all)
         self._next_seq = last["seq"] + 1
@@ -83,14 +105,13 @@ class JsonlSink:
         path = self._settings.path
         if self._settings.is_standard_output:
             with output_errors(self.name):
-                # A descriptor of its own: closing it leaves the process its standard output.
-                self._descriptor = os.dup(sys.__stdout__.fileno() if sys.__stdout__ else 1)
+                self._file = StandardOutput()
             return
         make_folder(path.parent)
         with output_errors(path):
             # Append mode, so that what somebody else adds or cuts off never leaves a hole of zeros.
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            self._descriptor = os.open(path, flags if self._goes_on else flags | os.O_TRUNC, 0o666)
+            self._file = _File(os.open(path, flags if self._goes_on else flags | os.O_TRUNC, 0o666))
 
     def write(self, ended: Ended) -> None:
         """Write one line, unless it is there.
@@ -98,12 +119,12 @@ class JsonlSink:
         Raises:
             OutputError: the line could not be written.
         """
-        if self._descriptor is None:
+        if self._file is None:
             raise ValueError("JsonlSink.write before open or after close")
         if self._goes_on and ended.frame.key.seq < self._next_seq:
             return
         with output_errors(self.name if self._settings.is_standard_output else self._settings.path):
-            write_whole(self._descriptor, json_line(ended.message))
+            self._file.write(json_line(ended.message))
 
     def close(self) -> None:
         """Close the file; closing again does nothing.
@@ -111,10 +132,20 @@ class JsonlSink:
         Raises:
             OutputError: the system reports a late failure (a network drive does so only now).
         """
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        file, self._file = self._file, None
+        if file is not None:
             with output_errors(self._settings.path):
-                os.close(descriptor)
+                file.close()
+
+    def _last_taken(self) -> Message | None:
+        if not self._taken:
+            raise OutputError("cannot go on with standard output: what it took is gone; write the lines to a file")
+        self._goes_on = True
+        return self._taken[0]
+
+    def _last_in_file(self, source: str, since_s: float) -> Message | None:
+        self._goes_on = was_written_since(self._settings.path, since_s)
+        return cut_to_last_message(self._settings.path, source) if self._goes_on else None
 
     def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002  # every frame has a line
         """True for a frame after the last line."""

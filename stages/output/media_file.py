@@ -1,4 +1,4 @@
-"""The file that FFmpeg writes into, with nothing held back and no failure forgotten."""
+"""The file that FFmpeg writes into, with nothing held back, no failure forgotten, and no name before it plays."""
 
 from __future__ import annotations
 
@@ -15,15 +15,27 @@ class MediaFile:
     """A new file that goes to the system with every write, and that remembers its first failure.
 
     FFmpeg itself takes a file whose end could not be written for a finished one.
+
+    Until `show` is called the file is a hidden one beside its place, so that a kill never leaves one that no player
+    opens; a file that stood there is gone from the beginning on. Devices and pipes are written as they are.
     """
 
     def __init__(self, path: Path) -> None:
         self.error: OSError | None = None
-        self._path = path
-        self._raw = path.open("wb", buffering=0)
+        self._path = path.resolve()
+        self._hidden: Path | None = None
+        self._is_empty = True
+        # Windows gives no other name to a file that is open.
+        if os.name != "nt" and (self._path.is_file() or not self._path.exists()):
+            # Opened once, so that a file that may not be written is known at once.
+            self._path.open("wb").close()
+            self._path.unlink()
+            self._hidden = self._path.with_name(f".{self._path.name}.part")
+        self._raw = (self._hidden or self._path).open("wb", buffering=0)
 
     def write(self, data: bytes) -> int:
         """Write all of the data."""
+        self._is_empty = False
         try:
             write_whole(self._raw.fileno(), data)
         except OSError as error:
@@ -48,9 +60,21 @@ class MediaFile:
         if self.error is not None:
             raise self.error
 
+    def show(self) -> None:
+        """Give the file its name, unless nothing is in it yet.
+
+        Raises:
+            OSError: it cannot have that name.
+        """
+        if self._hidden is not None and not self._is_empty:
+            self._hidden.replace(self._path)
+            self._hidden = None
+
     def close(self) -> None:
-        """Close the file; closing again does nothing."""
+        """Close the file, and remove it where it never got its name; closing again does nothing."""
         self._raw.close()
+        if self._hidden is not None:
+            self._hidden.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the closed file again, where it is one (and not a device)."""

@@ -13,8 +13,9 @@ from posestream.stages.output.images import ImagesSettings, ImagesSink
 from posestream.stages.output.jsonl import JsonlSettings, JsonlSink
 from posestream.stages.output.openpose import ENDING, OpenPoseSettings, OpenPoseSink
 from posestream.stages.output.sink import PictureSink, Sink, check_folder_free, check_free
-from posestream.stages.output.video import VideoSettings, VideoSink
+from posestream.stages.output.video import VideoSink
 from posestream.stages.output.video_parts import further_parts
+from posestream.stages.output.video_settings import VideoSettings
 
 __all__ = [
     # the table

@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
+from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
 from posestream.stages.source.decode import Decoded, Decoder, video_stream
 from posestream.stages.source.name import derive_names, redacted
@@ -134,7 +135,7 @@ class ContainerSource:
         for decoded in frames:
             first.append(decoded)
             if decoded.frame is not None:
-                picture = VideoPicture(decoded.frame, decoded.frame.rotation)
+                picture = VideoPicture(decoded.frame, Orientation.of_frame(decoded.frame))
                 self._frames = chain(first, frames)
                 return self._info(container, stream, picture)
         raise SourceError(self._nothing())
@@ -164,7 +165,7 @@ class ContainerSource:
         )
 
     def _frame(self, decoded: Decoded, seq: int) -> Frame:
-        picture = None if decoded.frame is None else VideoPicture(decoded.frame, decoded.frame.rotation)
+        picture = None if decoded.frame is None else VideoPicture(decoded.frame, Orientation.of_frame(decoded.frame))
         return Frame(
             key=FrameKey(self._name, seq),
             epoch=0,

@@ -10,6 +10,7 @@ import pytest
 from av.video.frame import VideoFrame
 
 from posestream.stages.color import ColorTags, color_tags
+from posestream.stages.orientation import UPRIGHT, Orientation
 from posestream.stages.picture import ArrayPicture, VideoPicture
 
 #: FFmpeg's numbers of matrices and ranges.
@@ -66,10 +67,10 @@ def test_reading_leaves_the_tags(media):
 
 @pytest.mark.parametrize("pix_fmt", ["bgr24", "gbrp", "yuv420p"])
 @pytest.mark.parametrize("size", [(64, 48), (63, 47), (1, 1)])
-@pytest.mark.parametrize("rotation_deg", [0, 90])
-def test_arrays_are_new_and_writable(media, pix_fmt, size, rotation_deg):
+@pytest.mark.parametrize("orientation", [UPRIGHT, Orientation(1), Orientation(0, True), Orientation(3, True)])
+def test_arrays_are_new_and_writable(media, pix_fmt, size, orientation):
     """Each array is the caller's own: contiguous, writable, and drawing on it does not reach the picture."""
-    picture = VideoPicture(media.as_frame(media.smooth(*size), pix_fmt), rotation_deg)
+    picture = VideoPicture(media.as_frame(media.smooth(*size), pix_fmt), orientation)
     for ask in (picture.bgr, lambda: picture.scaled_bgr(picture.width, picture.height)):
         image = ask()
         before = image.copy()

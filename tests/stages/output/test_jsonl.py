@@ -116,6 +116,52 @@ def test_standard_output_takes_the_lines() -> None:
     assert JsonlSink(JsonlSettings(Path("-"))).paths == ()
 
 
+MANY = """
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from posestream.stages.output.jsonl import JsonlSettings, JsonlSink
+
+def write(source):
+    sink = JsonlSink(JsonlSettings(Path("-")))
+    sink.open(None)
+    for n in range(40):
+        sink.write(SimpleNamespace(message={"source": source, "n": n, "text": source * 30_000}))
+    sink.close()
+
+threads = [threading.Thread(target=write, args=(source,)) for source in "abc"]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_sources_that_share_standard_output_write_whole_lines() -> None:
+    """Lines much longer than a pipe takes in one piece have no other source's line in their middle."""
+    done = subprocess.run(  # noqa: S603  # this test's own script
+        [sys.executable, "-c", MANY], capture_output=True, check=True
+    )
+
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(set(message["text"]) == {message["source"]} for message in messages)
+    for source in "abc":
+        assert [message["n"] for message in messages if message["source"] == source] == list(range(40))
+
+
+def test_standard_output_is_gone_on_with_where_it_is_known(tmp_path: Path) -> None:
+    """Told what standard output took last, a source goes on with the next frame; with all if that was nothing."""
+    key = FrameKey("door", 5)
+    frame = Frame(key, 0, 0, Fraction(1, 30), 0.0, 0.0, 64, 48, None)
+    known, new = JsonlSink(JsonlSettings(Path("-"))), JsonlSink(JsonlSettings(Path("-")))
+    known.note_taken({"run": "k3f9", "source": "door", "n": 5, "epoch": 0, "seq": 5})
+    new.note_taken(None)
+
+    held = known.resume("door", 0.0)
+    assert (held.lacks(frame, 0), held.next_seq) == (False, 6)
+    assert new.resume("door", 0.0).lacks(frame, 0)
+
+
 def test_a_killed_process_leaves_whole_lines(tmp_path: Path) -> None:
     """After SIGKILL every line that was written is there and whole."""
     path = tmp_path / "out.jsonl"

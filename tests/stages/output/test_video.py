@@ -153,8 +153,36 @@ def test_no_picture_makes_no_file(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert "no picture" in caplog.text
 
 
-def test_pictures_of_other_sizes_are_fitted(tmp_path: Path) -> None:
-    """A folder's pictures of other sizes are fitted into the first one's size."""
+def test_what_has_its_name_plays(tmp_path: Path) -> None:
+    """Whenever the file is there, it opens: a kill in the first second leaves none, and an older one is gone."""
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"an older one")
+    sink = VideoSink(VideoSettings(path))
+    sink.open(INFO)
+    shown = []
+    for seq in range(100):
+        sink.write(an_ended(seq, seq * 3_600), a_picture(seq % 40))
+        shown.append(len(read(path)) if path.exists() else 0)
+    sink.close()
+
+    assert shown[0] == 0
+    assert 0 < shown[-1] < 100
+    assert sorted(shown) == shown
+    assert len(read(path)) == 100
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_video_shorter_than_a_fragment(tmp_path: Path) -> None:
+    """A single picture makes a file that plays, through a link too, which stays one."""
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "out.mp4")
+    path = record(tmp_path / "link.mp4", [an_ended(0, 0)])
+
+    assert len(read(path)) == 1
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["link.mp4", "out.mp4"]
+
+
+def test_pictures_of_other_sizes_are_fitted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A folder's pictures of other sizes are fitted into the first one's size, which one line tells."""
     sink = VideoSink(VideoSettings(tmp_path / "out.mp4"))
     sink.open(replace(INFO, rate=None))
     for seq, size in enumerate([(48, 64), (200, 300), (30, 20), (49, 65)]):
@@ -163,6 +191,9 @@ def test_pictures_of_other_sizes_are_fitted(tmp_path: Path) -> None:
 
     with open_media(str(tmp_path / "out.mp4")) as container:
         assert [(frame.height, frame.width) for frame in container.decode(video=0)] == [(48, 64)] * 4
+    told = [line for line in caplog.messages if "fitted" in line]
+    assert len(told) == 1
+    assert "64×48; one of 300×200" in told[0]
 
 
 def test_a_reconnect_goes_on(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
+import numpy as np
 import pytest
 from av import open as open_media
 
@@ -121,6 +122,28 @@ def test_rotation(media, tmp_path, suffix, rotation_deg, red, green):
         assert image[green].argmax() == 1
         assert image[green][1] > 150
     assert picture.scaled_bgr(31, 47).shape == (47, 31, 3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+@pytest.mark.parametrize("turn", [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)])
+@pytest.mark.parametrize("mirror", [(1, 0, 0, 1), (-1, 0, 0, 1)])
+def test_every_display_matrix(media, tmp_path, suffix, turn, mirror):
+    """Turned, mirrored or both: each block of the stored picture is where the container's matrix takes it."""
+    (a, b), (c, d) = np.reshape(mirror, (2, 2)) @ np.reshape(turn, (2, 2))
+    matrix = [int(value) for value in (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)]
+    path = media.write_video(tmp_path / f"turned{suffix}", [media.cornered()] * 2, matrix=matrix, options={"crf": "5"})
+    info, frames, _ = read(path)
+    assert (info.width, info.height) == ((64, 96) if b else (96, 64))
+
+    def place(x: int, y: int) -> tuple[int, int]:
+        """Give the row and column of a stored corner, told from the centre."""
+        return (0 if b * x + d * y < 0 else -1), (0 if a * x + c * y < 0 else -1)
+
+    for image in (frames[0].picture.bgr(), frames[0].picture.scaled_bgr(31, 47)):
+        assert image.flags.c_contiguous
+        assert image[place(-1, -1)].argmax() == 2
+        assert image[place(1, -1)].argmax() == 1
+        assert image[place(-1, 1)].max() < 60
 
 
 @pytest.mark.parametrize(
