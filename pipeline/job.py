@@ -16,7 +16,8 @@ from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
-from posestream.pipeline.settings import PipelineTable, Settings
+from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
+from posestream.pipeline.settings import Settings
 from posestream.stages.errors import SettingsError
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, open_source
 
@@ -24,8 +25,6 @@ __all__ = ["Job", "plan_job"]
 
 _log = logging.getLogger(__name__)
 
-#: Hosts in an address that only this host reaches.
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: What a source may be called.
 _NAME = re.compile(r"[a-z0-9_.-]+")
 
@@ -40,6 +39,8 @@ class Job:
     choice: Choice
     #: The devices of its replicas, one each.
     devices: tuple[str, ...]
+    #: What guards the TCP sockets that it listens on.
+    guard: ListenGuard = OPEN
 
     def serving(self, device: str) -> Serving:
         """What a replica on this device works with."""
@@ -74,7 +75,7 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     if all(is_missing(source.url) for source in sources):
         open_source(sources[0]).open()  # says what is missing before a network is fetched for nothing
     outputs = plan_outputs(settings.output, sources)
-    refuse_exposed(settings.pipeline)
+    guard = _check_addresses(settings)
     devices = _devices(settings)
     # A real device needs the network's files, which others then have too.
     wanted = min(devices, key=is_simulated, default=settings.network.device)
@@ -87,22 +88,21 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
         if not runs(device, choice.spec):
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
         check_device(device)
-    return Job(settings, sources, outputs, choice, devices)
+    return Job(settings, sources, outputs, choice, devices, guard)
 
 
-def refuse_exposed(table: PipelineTable) -> None:
-    """Refuse to listen where others can reach it, unless that was asked for.
+def _check_addresses(settings: Settings) -> ListenGuard:
+    """Refuse to listen where others can reach it unguarded, unless that was asked for; give the guard.
 
     Raises:
-        SettingsError: an address is not of this host alone.
+        SettingsError: an address is not of this host alone, or the keys cannot be read.
     """
-    for address in (*table.listen, *table.status):
-        host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-        is_own = not address.startswith("tcp://") or host in _LOOPBACK
-        if not is_own and not table.insecure:
-            raise SettingsError(
-                f"{address} can be reached from other hosts, and nothing authenticates them: --insecure"
-            )
+    table, guard = settings.pipeline, ListenGuard.of(settings.security.key)
+    addresses = [*table.listen, *table.status]
+    exposed = refuse_exposed(addresses, has_keys=guard.keys is not None, is_insecure=table.insecure)
+    if exposed:
+        _log.warning("%s can be reached from other hosts, and nothing authenticates them", ", ".join(exposed))
+    return guard
 
 
 def _devices(settings: Settings) -> tuple[str, ...]:

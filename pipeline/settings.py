@@ -28,6 +28,7 @@ __all__ = [
     "OutputTable",
     "PipelineTable",
     "ReplicasTable",
+    "SecurityTable",
     "Settings",
     "load_toml",
     "merged",
@@ -98,6 +99,22 @@ class PipelineTable(_Table):
     insecure: bool = False
 
 
+class SecurityTable(_Table):
+    """`[security]`: keys for every TCP address that this run listens on (`keys new` makes them)."""
+
+    #: The secret key of this head, a file that ends with .key_secret; everything over TCP is encrypted with it.
+    key: Path | None = None
+    #: A folder with the public keys (*.key) of those that may connect, or one such file; without it, whoever has this
+    #: head's public key may.
+    clients: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_clients(self) -> Self:
+        if self.clients is not None and self.key is None:
+            raise SettingsError("security.clients is given without security.key: nothing would be checked; give both")
+        return self
+
+
 class OutputTable(_Table):
     """`[output.*]`: where results go. `{source}` in a path stands for the source's name."""
 
@@ -117,6 +134,7 @@ class Settings(_Table):
 
     source: tuple[SourceSettings, ...] = ()
     pipeline: PipelineTable = PipelineTable()
+    security: SecurityTable = SecurityTable()
     network: NetworkTable = NetworkTable()
     replicas: ReplicasTable = ReplicasTable()
     group: GroupSettings = GroupSettings()

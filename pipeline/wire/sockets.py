@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as plain_socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import zmq
 
 from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.security.guard import OPEN, UNGUARDED, ConnectGuard, ListenGuard
 from posestream.pipeline.wire.messages import Envelope, Message, Part, decode, encode
 from posestream.stages.errors import SettingsError
 
@@ -83,7 +85,14 @@ class Sockets:
             socket.close()
 
     def open(
-        self, kind: int, *, bind: str = "", connect: str = "", identity: str = "", patience_ms: int = -1
+        self,
+        kind: int,
+        *,
+        bind: str = "",
+        connect: str = "",
+        identity: str = "",
+        patience_ms: int = -1,
+        guard: ConnectGuard = UNGUARDED,
     ) -> ZmqSocket:
         """Make a socket in the thread that will use it; `patience_ms` is how long `wait_for` waits on it."""
         socket = self._context.socket(kind)
@@ -105,20 +114,64 @@ class Sockets:
         if bind:
             self.bind(socket, bind)
         if connect:
+            guard.apply(socket, connect)
             socket.connect(connect)
         return socket
 
-    def bind(self, socket: ZmqSocket, address: str) -> str:
+    def bind(self, socket: ZmqSocket, address: str, guard: ListenGuard = OPEN) -> str:
         """Let a socket listen on one more address, and give it with the port that was left open filled in.
+
+        With keys, what comes over TCP is encrypted, and the context's gate is asked who may connect. A folder that is
+        made for ipc, and the socket in it, are this user's alone.
 
         Raises:
             SettingsError: the address is taken, or none of this machine's.
         """
+        path = _ipc_path(address)
+        if path is not None:
+            _make_free(path)
+        guard.apply(socket, address)
         try:
             socket.bind(address)
-        except zmq.ZMQError as error:
+            if path is not None:
+                path.chmod(0o600)
+        except (zmq.ZMQError, OSError) as error:
             raise SettingsError(f"cannot listen on {address}: {str(error.strerror).lower()}") from error
         return str(socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0")
+
+
+def _ipc_path(address: str) -> Path | None:
+    """Give the file of an ipc address; None for other addresses and where ZeroMQ shall choose one.
+
+    Raises:
+        SettingsError: it is one of Linux's abstract names, which every user of the machine may connect to.
+    """
+    scheme, _, name = address.partition("://")
+    if scheme != "ipc" or name == "*":
+        return None
+    if name.startswith("@"):
+        raise SettingsError(f"cannot listen on {address}: every user could connect; give the path of a file")
+    return Path(name)
+
+
+def _make_free(path: Path) -> None:
+    """Make the folder of an ipc socket, where missing, and see that ZeroMQ has nothing to delete but a dead socket.
+
+    Raises:
+        SettingsError: the path is something else, or somebody listens there.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on ipc://{path}: {str(error.strerror).lower()}") from error
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise SettingsError(f"cannot listen on ipc://{path}: there is a file of that name")
+    with plain_socket.socket(plain_socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        if probe.connect_ex(str(path)) == 0:
+            raise SettingsError(f"cannot listen on ipc://{path}: address already in use")
 
 
 def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> None:

@@ -1,0 +1,1 @@
+"""The client: listens to a publisher, and asks for what it missed."""

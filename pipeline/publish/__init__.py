@@ -1,0 +1,1 @@
+"""Publishing: messages to whoever listens, and again to whoever missed some."""
