@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from posestream.models.layout import Layout
 from posestream.stages.errors import SettingsError
-from posestream.stages.group.zoom import cubic_matrix, resampled
 from posestream.stages.items import frozen
+from posestream.stages.resample import cubic_matrix, resampled
 
 __all__ = ["Ensemble", "EnsembleSettings", "Maps"]
 

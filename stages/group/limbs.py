@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from posestream.models.layout import Layout
 from posestream.stages.group.peaks import Peaks
+from posestream.stages.group.settings import SAMPLES
 from posestream.stages.items import frozen
 
 __all__ = ["Connections", "LimbScorer"]
 
-#: Points along a limb at which its field is taken, evenly spaced and without the ends, where the fields of
-#: neighbouring limbs meet and partly cancel.
-SAMPLES = 8
 #: Two keypoints nearer than this many cells have no direction worth asking the field about.
 SHORTEST_MAP = 1e-3
 #: Pairs that are worked on at once: their numbers stay in the processor's cache, which makes crowds twice as fast.
 GLANCED_AT_ONCE = 16384
 PAIRS_AT_ONCE = 4096
-#: Where candidates are put that do not exist: outside every field.
-NOWHERE_MAP = -1e6
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.intp]
@@ -48,16 +43,16 @@ class LimbScorer:
     Args:
         layout: which parts the limbs join, and the channels of their fields.
         threshold: the part of the field along a limb at which a sample agrees with it, 0…1.
-        agreement: fraction of the samples that must agree, 0…1.
+        least_agreeing: how many of the SAMPLES must agree.
     """
 
-    def __init__(self, layout: Layout, threshold: float, agreement: float) -> None:
+    def __init__(self, layout: Layout, threshold: float, least_agreeing: int) -> None:
         self._threshold = np.float32(threshold)
-        self._least_agreeing = int(np.ceil(agreement * SAMPLES - 1e-9))
+        self._least_agreeing = least_agreeing
         self._starts = np.array([start for start, _ in layout.limbs], np.intp)
         self._ends = np.array([end for _, end in layout.limbs], np.intp)
-        self._x_channels = np.array([x for x, _ in layout.paf_channels], np.float32)
-        self._y_channels = np.array([y for _, y in layout.paf_channels], np.float32)
+        #: 2×L: the channels of x and of y.
+        self._channels = np.array(layout.paf_channels, np.intp).T
 
     def __call__(self, pafs_chw: Floats, peaks: Peaks) -> Connections:
         """Weigh the pairs by the mean of their field along the limb (Cao et al. 2019, section 3.3).
@@ -65,28 +60,24 @@ class LimbScorer:
         The best first: the field's mean times the height of the lower of the two maxima, because a limb is no surer
         than either of its ends.
         """
-        channels, height, width = pafs_chw.shape
-        # The channels lie below each other as one tall picture, which one call of OpenCV samples at all points.
-        # Clipped to the centres of a channel's edge cells, no point between two candidates reaches another channel.
-        tall = pafs_chw.reshape(channels * height, width)
-        x = np.clip(peaks.x_map - 0.5, 0, width - 1).astype(np.float32)
-        y = np.clip(peaks.y_map - 0.5, 0, height - 1).astype(np.float32)
-        limb, start, end = self._likely(tall, height, peaks.first, x, y)
+        # Clipped to the centres of the edge cells, no point between two candidates lies outside.
+        _, height, width = pafs_chw.shape
+        x = np.clip(peaks.x_map - np.float32(0.5), 0, width - 1)
+        y = np.clip(peaks.y_map - np.float32(0.5), 0, height - 1)
+        limb, start, end = self._likely(pafs_chw, peaks.first, x, y)
         score, agrees = np.zeros(len(limb), np.float32), np.zeros(len(limb), np.bool_)
         for begin in range(0, len(limb), PAIRS_AT_ONCE):
             part = slice(begin, begin + PAIRS_AT_ONCE)
-            score[part], agrees[part] = self._looked_at(tall, height, limb[part], x, y, start[part], end[part])
+            score[part], agrees[part] = self._looked_at(pafs_chw, limb[part], x, y, start[part], end[part])
         weight = score * np.minimum(peaks.score[start], peaks.score[end])
         kept = np.flatnonzero(agrees & (weight > 0))
         # Equal weights keep the order of the pairs, so the same maps give the same people everywhere.
         kept = kept[np.argsort(-weight[kept], kind="stable")]
         return Connections(
-            frozen(limb[kept]), frozen(start[kept]), frozen(end[kept]), frozen(np.minimum(score[kept], 1))
+            frozen(limb[kept]), frozen(start[kept]), frozen(end[kept]), frozen(np.minimum(score[kept], np.float32(1)))
         )
 
-    def _likely(
-        self, tall: Floats, height: int, first: Numbers, x: Floats, y: Floats
-    ) -> tuple[Numbers, Numbers, Numbers]:
+    def _likely(self, pafs: Floats, first: Numbers, x: Floats, y: Floats) -> tuple[Numbers, Numbers, Numbers]:
         """Give limb, start and end of the pairs that deserve a close look.
 
         In a crowd nearly all pairs join two people; the field in the middle between them tells most of these.
@@ -99,51 +90,81 @@ class LimbScorer:
         numbers = np.arange(most)
         table = first[:-1, None] + numbers
         is_real = numbers < counts[:, None]
-        x_table = np.where(is_real, x.take(table, mode="clip"), np.float32(NOWHERE_MAP))
-        y_table = np.where(is_real, y.take(table, mode="clip"), np.float32(0))
+        x_table, y_table = x.take(table, mode="clip"), y.take(table, mode="clip")
         at_once = max(1, GLANCED_AT_ONCE // (most * most))
         found = []
         for begin in range(0, len(self._starts), at_once):
             limbs = slice(begin, begin + at_once)
-            flat = self._glance(tall, height, limbs, x_table, y_table)
+            flat = self._glance(pafs, limbs, x_table, y_table, is_real)
             found.append(flat + begin * most * most)
         rows, end = np.divmod(np.concatenate(found), most)
         limb, start = np.divmod(rows, most)
         return limb, start + first[self._starts[limb]], end + first[self._ends[limb]]
 
-    def _glance(self, tall: Floats, height: int, limbs: slice, x_table: Floats, y_table: Floats) -> Numbers:
+    def _glance(
+        self, pafs: Floats, limbs: slice, x_table: Floats, y_table: Floats, is_real: NDArray[np.bool_]
+    ) -> Numbers:
         """Give the flat numbers of the likely among all l×most×most pairs of l limbs."""
-        half = np.float32(0.5)
-        x_start, x_end = x_table[self._starts[limbs], :, None], x_table[self._ends[limbs], None, :]
-        y_start, y_end = y_table[self._starts[limbs], :, None], y_table[self._ends[limbs], None, :]
+        _, height, width = pafs.shape
+        starts, ends = self._starts[limbs], self._ends[limbs]
+        x_start, x_end = x_table[starts, :, None], x_table[ends, None, :]
+        y_start, y_end = y_table[starts, :, None], y_table[ends, None, :]
         dx, dy = x_end - x_start, y_end - y_start
-        x_middle = half * x_start + half * x_end
-        y_middle = half * y_start + half * y_end
-        along = self._field(tall, height, self._x_channels[limbs], x_middle, y_middle) * dx
-        along += self._field(tall, height, self._y_channels[limbs], x_middle, y_middle) * dy
-        return np.flatnonzero(along > self._threshold * np.sqrt(dx * dx + dy * dy))
-
-    def _field(self, tall: Floats, height: int, channels: Floats, x: Floats, y: Floats) -> Floats:
-        """Give the value of a channel per limb in the cells of l×most×most points."""
-        rows = (-1, x.shape[2])
-        y = y + (channels * np.float32(height))[:, None, None]
-        return _sampled(tall, x.reshape(rows), y.reshape(rows), cv2.INTER_NEAREST).reshape(x.shape)
+        # The cell whose centre is nearest to the middle.
+        half = np.float32(0.5)
+        column = (half * (x_start + x_end) + half).astype(np.intp)
+        row = (half * (y_start + y_end) + half).astype(np.intp)
+        cell = row * width + column
+        base = self._channels[:, limbs, None, None] * (height * width)
+        values = pafs.ravel()
+        along = values.take(cell + base[0]) * dx + values.take(cell + base[1]) * dy
+        is_likely = along > self._threshold * np.sqrt(dx * dx + dy * dy)
+        return np.flatnonzero(is_likely & is_real[starts, :, None] & is_real[ends, None, :])
 
     def _looked_at(
-        self, tall: Floats, height: int, limb: Numbers, x: Floats, y: Floats, start: Numbers, end: Numbers
+        self, pafs: Floats, limb: Numbers, x: Floats, y: Floats, start: Numbers, end: Numbers
     ) -> tuple[Floats, NDArray[np.bool_]]:
         """Give the pairs' mean of the field along them, and whether enough samples agree."""
+        _, height, width = pafs.shape
         dx, dy = x[end] - x[start], y[end] - y[start]
         length = np.maximum(np.sqrt(dx * dx + dy * dy), np.float32(SHORTEST_MAP))
         steps = np.arange(1, SAMPLES + 1, dtype=np.float32)[:, None] / np.float32(SAMPLES + 1)
-        x_at, y_at = x[start] + steps * dx, y[start] + steps * dy
-        down, across = self._x_channels * np.float32(height), self._y_channels * np.float32(height)
-        along = _sampled(tall, x_at, y_at + down[limb], cv2.INTER_LINEAR) * dx
-        along += _sampled(tall, x_at, y_at + across[limb], cv2.INTER_LINEAR) * dy
+        points = _Points(x[start] + steps * dx, y[start] + steps * dy, height, width)
+        base = self._channels[:, limb] * (height * width)
+        values = pafs.ravel()
+        along = points.sampled(values, base[0]) * dx + points.sampled(values, base[1]) * dy
         agreeing = np.add.reduce(along > self._threshold * length, axis=0, dtype=np.uint8)
-        return np.add.reduce(along, axis=0) / (length * np.float32(SAMPLES)), agreeing >= self._least_agreeing
+        # One after the other: NumPy's own sum takes another order for one pair than for many.
+        total = along[0]
+        for sample in along[1:]:
+            total = total + sample
+        return total / (length * np.float32(SAMPLES)), agreeing >= self._least_agreeing
 
 
-def _sampled(tall: Floats, x: Floats, y: Floats, how: int) -> Floats:
-    """Give a picture's values at points, zero outside. OpenCV takes less than 32767 rows and columns."""
-    return np.asarray(cv2.remap(tall, x, y, how, borderMode=cv2.BORDER_CONSTANT), np.float32)
+class _Points:
+    """Points between the centres of cells, and what bilinear interpolation needs of each.
+
+    Args:
+        x, y: from the first cell's centre, in cells, all inside.
+        height, width: of the maps, in cells.
+    """
+
+    def __init__(self, x: Floats, y: Floats, height: int, width: int) -> None:
+        left, top = np.floor(x), np.floor(y)
+        self._x_beyond, self._y_beyond = x - left, y - top
+        column, row = left.astype(np.intp), top.astype(np.intp)
+        #: The cell left and above, and how far it is from there to the next one across and down, if there is one.
+        self._cell = row * width + column
+        self._across = (column < width - 1).astype(np.intp)
+        self._down = (row < height - 1) * np.intp(width)
+
+    def sampled(self, values: Floats, base: Numbers) -> Floats:
+        """Give the values at the points, of maps that begin at `base` for each column of points."""
+        corner = self._cell + base
+        upper = self._between(values, corner)
+        lower = self._between(values, corner + self._down)
+        return upper + self._y_beyond * (lower - upper)
+
+    def _between(self, values: Floats, cell: Numbers) -> Floats:
+        left = values.take(cell)
+        return left + self._x_beyond * (values.take(cell + self._across) - left)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.stages.group.zoom import ZOOM, Zoom
+from posestream.stages.group.zoom import ZOOM, zoomed
 from posestream.stages.items import frozen
 
 __all__ = ["Peaks", "PeakFinder"]
@@ -18,10 +18,14 @@ LOG_FLOOR = 1e-3
 #: A maximum whose logarithm bends less than this per zoomed cell squared is flat: a constant map's rounding errors.
 #: A Gaussian bends so little when its standard deviation is above 100 cells.
 LEAST_BEND = 2e-5
+#: Terms of the logarithm's series; with them it is right to 1e-9.
+LOG_TERMS = (17, 15, 13, 11, 9, 7, 5, 3)
+LOG_2 = 0.6931471805599453
 
 _THREE_BY_THREE = frozen(np.ones((3, 3), np.uint8))
 
 Cells = NDArray[np.intp]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,10 @@ class Peaks:
     #: N part numbers, ascending.
     part: NDArray[np.intp]
     #: N positions in cells; cell i's centre is at i + 0.5.
-    x_map: NDArray[np.float32]
-    y_map: NDArray[np.float32]
+    x_map: Floats
+    y_map: Floats
     #: N heights, 0…1.
-    score: NDArray[np.float32]
+    score: Floats
     #: K + 1 numbers: part k's candidates are `first[k]` to `first[k + 1]`.
     first: NDArray[np.intp]
     #: True where a part had more candidates than are kept.
@@ -52,72 +56,92 @@ class PeakFinder:
     def __init__(self, threshold: float, most_per_part: int) -> None:
         self._threshold = threshold
         self._most_per_part = most_per_part
-        self._zoom = Zoom()
 
-    def __call__(self, heatmaps_khw: NDArray[np.float32]) -> Peaks:
+    def __call__(self, heatmaps_khw: Floats) -> Peaks:
         """Find the candidates of K parts in K×h×w finite heatmaps (background left out)."""
-        zoomed = self._zoom(heatmaps_khw)
-        flat = _maxima(zoomed, self._threshold)
-        part = flat // zoomed[0].size
-        order = np.lexsort((-zoomed.ravel()[flat], part))
-        flat, part = flat[order], part[order]
+        maps = zoomed(heatmaps_khw)
+        values, line = maps.ravel(), maps.shape[2]
+        flat = _maxima(maps, self._threshold)
+        offsets, bends = _log_parabola(values, flat, line)
+        curved = bends.min(axis=0, initial=np.inf) > LEAST_BEND
+        flat, offsets = flat[curved], offsets[:, curved]
+        part = flat // maps[0].size
+        order = np.lexsort((-values[flat], part))
+        part = part[order]
         rank = np.arange(len(part)) - np.searchsorted(part, part)
         kept = rank < self._most_per_part
-        return _peaks(zoomed, flat[kept], part[kept], truncated=not kept.all())
+        order = order[kept]
+        return _peaks(maps, flat[order], part[kept], offsets[:, order], truncated=not kept.all())
 
-    def highest(self, heatmaps_khw: NDArray[np.float32]) -> Peaks:
+    def highest(self, heatmaps_khw: Floats) -> Peaks:
         """Find each part's highest point only, where it is above the threshold."""
-        zoomed = self._zoom(heatmaps_khw)
-        by_part = zoomed.reshape(len(zoomed), -1)
+        maps = zoomed(heatmaps_khw)
+        by_part = maps.reshape(len(maps), -1)
         where = by_part.argmax(axis=1)
         part = np.flatnonzero(by_part[np.arange(len(where)), where] > self._threshold)
-        return _peaks(zoomed, where[part] + part * by_part.shape[1], part, truncated=False)
+        flat = where[part] + part * by_part.shape[1]
+        offsets, _ = _log_parabola(maps.ravel(), flat, maps.shape[2])
+        return _peaks(maps, flat, part, offsets, truncated=False)
 
 
-def _maxima(zoomed: NDArray[np.float32], threshold: float) -> Cells:
+def _maxima(maps: Floats, threshold: float) -> Cells:
     """Give the flat numbers of all cells above the threshold that no neighbour surpasses.
 
     Of equal neighbours the first in scan order counts, so that a plateau is not a crowd. The zero rows and column
-    around each map (see `Zoom`) stand for what lies beyond its edges.
+    around each map (see `zoomed`) stand for what lies beyond its edges.
     """
-    line = zoomed.shape[2]
-    tall = zoomed.reshape(-1, line)
+    line = maps.shape[2]
+    tall = maps.reshape(-1, line)
     surroundings = np.asarray(cv2.dilate(tall, _THREE_BY_THREE))
-    values = zoomed.ravel()
+    values = maps.ravel()
     flat = np.flatnonzero((tall >= surroundings) & (tall > threshold))
     earlier = flat - np.array([[1], [line - 1], [line], [line + 1]])
-    flat = flat[values.take(flat) > np.maximum.reduce(values.take(earlier))]
-    bends = np.minimum(_log_parabola(values, flat, 1)[1], _log_parabola(values, flat, line)[1])
-    maxima: Cells = flat[bends > LEAST_BEND]
+    maxima: Cells = flat[values.take(flat) > np.maximum.reduce(values.take(earlier))]
     return maxima
 
 
-def _peaks(zoomed: NDArray[np.float32], flat: Cells, part: Cells, *, truncated: bool) -> Peaks:
-    count, height, width = zoomed.shape
+def _peaks(maps: Floats, flat: Cells, part: Cells, offsets: Floats, *, truncated: bool) -> Peaks:
+    count, height, width = maps.shape
     rows, columns = np.divmod(flat - part * (height * width), width)
-    values = zoomed.ravel()
     # The first row and column are the zeros before the map; the parabola needs both neighbours inside.
-    x_offset = np.where((columns > 1) & (columns < width - 1), _log_parabola(values, flat, 1)[0], 0)
-    y_offset = np.where((rows > 1) & (rows < height - 2), _log_parabola(values, flat, width)[0], 0)
+    x_offset = np.where((columns > 1) & (columns < width - 1), offsets[0], 0)
+    y_offset = np.where((rows > 1) & (rows < height - 2), offsets[1], 0)
     return Peaks(
         frozen(part),
         frozen(((columns - 0.5 + x_offset) / ZOOM).astype(np.float32)),
         frozen(((rows - 0.5 + y_offset) / ZOOM).astype(np.float32)),
-        frozen(np.clip(values.take(flat), 0, 1)),
+        frozen(np.minimum(maps.ravel().take(flat), np.float32(1))),
         frozen(np.searchsorted(part, np.arange(count + 1))),
         bool(truncated),
     )
 
 
-def _log_parabola(
-    values: NDArray[np.float32], flat: Cells, step: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give the top of the parabola through the logarithms of three neighbours, and its bend.
+def _log_parabola(values: Floats, flat: Cells, line: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the tops of the parabolas through the logarithms of three neighbours, and their bends; 2×N: x, y.
 
-    The top is −0.5…0.5 cells from the middle one; for a Gaussian it is exact.
+    A top is −0.5…0.5 cells from the middle one; for a Gaussian it is exact.
     """
-    around = flat + np.array([[-step], [0], [step]])
-    before, middle, after = np.log(np.maximum(values.take(around), LOG_FLOOR))
-    bend = 2 * middle - before - after
-    top = 0.5 * (after - before) / np.maximum(bend, LEAST_BEND)
-    return np.minimum(np.maximum(top, -0.5), 0.5), bend
+    around = flat + np.array([[0], [-1], [-line], [1], [line]])
+    logs = _log(np.maximum(values.take(around), np.float32(LOG_FLOOR)))
+    middle, before, after = logs[0], logs[1:3], logs[3:5]
+    bends = 2 * middle - before - after
+    tops = 0.5 * (after - before) / np.maximum(bends, LEAST_BEND)
+    return np.minimum(np.maximum(tops, -0.5), 0.5), bends
+
+
+def _log(values: Floats) -> NDArray[np.float64]:
+    """Give natural logarithms by additions, multiplications and divisions alone.
+
+    Those are rounded alike by every processor and library; ready-made logarithms are not. With m·2^e = x and
+    t = (m − 1) / (m + 1): ln x = e·ln 2 + 2·(t + t³/3 + t⁵/5 + …).
+    """
+    mantissa, exponent = np.frexp(values.astype(np.float64))
+    t = (mantissa - 1) / (mantissa + 1)
+    squared = t * t
+    series = np.full_like(t, 1 / LOG_TERMS[0])
+    for term in LOG_TERMS[1:]:
+        series *= squared
+        series += 1 / term
+    series *= squared
+    series += 1
+    return np.asarray(exponent * LOG_2 + 2 * (t * series), np.float64)
