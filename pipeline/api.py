@@ -5,17 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from posestream.models.weights import WeightStore
 from posestream.pipeline.job import Job, plan_job
+from posestream.pipeline.lane.windows import NoDisplay, open_display
 from posestream.pipeline.result import PosesResult
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, table_keys
 from posestream.pipeline.summary import Summary
 from posestream.pipeline.supervision.crew import start_job
 from posestream.stages.errors import SettingsError
 from posestream.stages.items import Poses
+from posestream.stages.output.display import Display
 from posestream.stages.output.held import Held
 from posestream.stages.output.sink import Ended
 from posestream.stages.source.opening import SourceInfo
@@ -26,12 +29,15 @@ __all__ = ["run"]
 _WAITING = 4
 #: How often a wait looks whether the run has ended, in seconds.
 _POLL_S = 0.1
+#: The same while windows are open, so that they feel alive.
+_DISPLAY_POLL_S = 0.02
 
 
 def run(*sources: str | Path, config: str | Path | None = None, **tables: Mapping[str, Any]) -> Iterator[PosesResult]:
     """Run the pipeline and give each posed frame as it comes, in order for each source.
 
-    Leaving the loop stops the run and closes every output properly.
+    Leaving the loop stops the run and closes every output properly. Windows (`output={"display": {}}`) are looked after
+    between the results; closing them stops the run.
 
     Args:
         sources: video files, folders or globs of pictures, camera numbers, URLs.
@@ -42,7 +48,7 @@ def run(*sources: str | Path, config: str | Path | None = None, **tables: Mappin
         SettingsError: a setting is wrong, or an output must not be written; at the call.
         ModelError, EngineError: the network or the device is not to be had; at the call, or while it loads.
         SourceError: a source could not be opened or ended early; after everything that could be read.
-        OutputError: an output could not be written; at the end.
+        OutputError: there is no desktop for a window; at the call. An output could not be written; at the end.
     """
     raw: Raw = load_toml(Path(config)) if config is not None else {}
     raw = merged(raw, {name: _table(name, table) for name, table in tables.items()})
@@ -50,7 +56,8 @@ def run(*sources: str | Path, config: str | Path | None = None, **tables: Mappin
         raw["source"] = [{"url": str(source)} for source in sources]
     settings = Settings.parse(raw, "run()" if config is None else str(config))
     _refuse_unheeded(settings)
-    return _results(plan_job(settings, WeightStore.from_environment()))
+    job = plan_job(settings, WeightStore.from_environment())
+    return _results(job, open_display(is_wanted=settings.output.display is not None))
 
 
 def _table(name: str, table: object) -> Any:
@@ -76,23 +83,30 @@ def _refuse_unheeded(settings: Settings) -> None:
     """
     if settings.pipeline.mode != "threads":
         raise SettingsError('run(): results can be had in Python only with pipeline.mode = "threads"')
-    if settings.output.display is not None:
-        raise SettingsError("run(): windows belong to the main thread, which is yours; show pictures with --display")
+    if settings.output.display is not None and threading.current_thread() is not threading.main_thread():
+        raise SettingsError("run(): windows can be shown in the main thread only; call it there")
     if settings.pipeline.status:
         raise SettingsError("run(): only the command line publishes a status (pipeline.status)")
 
 
-def _results(job: Job) -> Iterator[PosesResult]:
+def _results(job: Job, display: Display | NoDisplay) -> Iterator[PosesResult]:
     channel = _Channel()
-    supervisor = start_job(job, [channel.sink])
-    try:
-        while supervisor.is_running and not supervisor.has_crashed:
-            yield from channel.take(_POLL_S)
-            supervisor.wait(0)
-        yield from channel.take(0)
-    finally:
-        channel.close()
-        summary = supervisor.close()
+    with closing(display):
+        supervisor = start_job(job, [channel.sink])
+        try:
+            for lane in supervisor.lanes:
+                for sink in lane.display_sinks:
+                    display.add(sink)
+            poll_s = _POLL_S if isinstance(display, NoDisplay) else _DISPLAY_POLL_S
+            while supervisor.is_running and not supervisor.has_crashed:
+                yield from channel.take(poll_s)
+                supervisor.wait(0)
+                if not display.poll():
+                    supervisor.stop()
+            yield from channel.take(0)
+        finally:
+            channel.close()
+            summary = supervisor.close()
     _raise_first_error(summary)
 
 

@@ -14,6 +14,7 @@ from posestream.models.engines import check_device, is_simulated, runs
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
+from posestream.pipeline.made_with import MadeWith, check_made_with, made_with
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
@@ -56,12 +57,16 @@ class Job:
             network.ensemble,
         )
 
+    def made_with(self, source: SourceSettings) -> MadeWith:
+        """What decides what a source's outputs hold."""
+        return made_with(self.choice.spec.name, self.settings.network, self.settings.group, source)
+
 
 def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore_progress) -> Job:
     """Check a job and find its network.
 
     Raises:
-        SettingsError: there is no source, or an output must not be written.
+        SettingsError: there is no source, or an output must not be written, or gone on with by these settings.
         SourceError: none of the sources is there.
         ModelError, EngineError: the network or the device is not to be had.
     """
@@ -88,7 +93,11 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
         if not runs(device, choice.spec):
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
         check_device(device)
-    return Job(settings, sources, outputs, choice, devices, guard)
+    job = Job(settings, sources, outputs, choice, devices, guard)
+    if settings.output.resume:
+        for source, own in zip(sources, outputs, strict=True):
+            check_made_with(own, job.made_with(source))
+    return job
 
 
 def _check_addresses(settings: Settings) -> ListenGuard:

@@ -171,8 +171,8 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> Path:
 
 
 def files(folder: Path) -> list[str]:
-    """List a folder's files."""
-    return names(folder.iterdir())
+    """List a folder's files, without the hidden notes beside outputs."""
+    return names(path for path in folder.iterdir() if not path.name.endswith(".made-with.json"))
 
 
 def names(paths: Iterable[Path]) -> list[str]:

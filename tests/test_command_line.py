@@ -68,6 +68,15 @@ def test_every_output_of_a_video(cli: CommandLine, network: FakeNetwork, clip: P
     assert files(folder / "json") == [f"clip_{n:012}_keypoints.json" for n in range(12)]
 
 
+def test_a_summary_without_frames_says_so(cli: CommandLine, network: FakeNetwork, clip: Path, folder: Path) -> None:
+    """A source of which nothing came has no times to tell, and the summary says that in words."""
+    (folder / "empty.mp4").touch()
+    done = cli("run", clip, "empty.mp4", "--save-jsonl", "lines")
+    assert done.code == 3
+    assert "empty: no frame was done" in done.out.splitlines()
+    assert "clip: no frame was done" not in done.out
+
+
 def test_the_summary_adds_up(cli: CommandLine, network: FakeNetwork, clip: Path) -> None:
     """The end tells of frames taken, posed and dropped, of people, of each stage's time, and where the files are."""
     done = cli("run", clip, "--save-jsonl", "lines.jsonl")
@@ -313,7 +322,7 @@ def test_each_settings_file(
     assert (done.code, done.complaints) == (0, [])
     wanted = len(sources or extra) * len(set(raw["output"]) - {"overwrite"})
     assert done.out.count(": wrote ") == wanted
-    assert len(list((folder / "out").iterdir())) == wanted
+    assert len(files(folder / "out")) == wanted
 
 
 def test_the_command_line_beats_the_file(cli: CommandLine, network: FakeNetwork, clip: Path) -> None:

@@ -186,6 +186,54 @@ def test_what_makes_no_sense_is_refused(
     assert why in done.complaints[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--net-height", 128), "was made with network.net_height = 64, not 128"),
+        (("--single-person",), "was made with group.single_person = false, not true"),
+        (("--set", "network.scales=[1.0,0.5]"), "was made with network.scales = [1.0], not [1.0, 0.5]"),
+        (("--start", 0.5), "was made with source.start_s = 0.0, not 0.5"),
+    ],
+)
+@pytest.mark.parametrize("output", [("--save-jsonl", "a.jsonl"), ("--save-video", "a.mp4"), ("--save-images", "a")])
+def test_other_settings_are_refused(
+    fake: FakeNetwork,
+    cli: CommandLine,
+    folder: Path,
+    media: ModuleType,
+    words: tuple[object, ...],
+    why: str,
+    output: tuple[str, str],
+) -> None:
+    """Whatever the output is, --resume with settings that give other people is one line and exit code 2."""
+    clip = media.write_video(folder / "clip.mp4", media.numbered(20), rate=10)
+    run_words = ("run", clip, "--net-height", 64, *output)
+    assert cli(*run_words).code == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    done = cli(*run_words, *words, "--resume")
+
+    assert done.code == 2
+    assert [why in line for line in done.complaints] == [True]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert cli(*run_words, "--resume", "--max-frames", 10, "--set", "replicas.per_device=2").code == 0
+
+
+def test_the_note_survives_a_kill_and_follows_the_output(
+    fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+) -> None:
+    """What an output is made with is noted before its first byte, anew when it is replaced, and missed by nobody."""
+    clip = media.write_video(folder / "clip.mp4", media.numbered(6), rate=10)
+    words = ("run", clip, "--save-jsonl", "new/a.jsonl")
+    assert cli(*words, "--net-height", 64).code == 0
+    assert cli(*words, "--net-height", 128, "--overwrite").code == 0
+    assert cli(*words, "--net-height", 64, "--resume").code == 2
+    assert cli(*words, "--net-height", 128, "--resume").code == 0
+
+    (folder / "new" / ".a.jsonl.made-with.json").unlink()
+    assert cli(*words, "--net-height", 64, "--resume").code == 0
+
+
 def test_outputs_of_something_else_are_refused(
     fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:

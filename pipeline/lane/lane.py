@@ -156,7 +156,9 @@ class Lane:
     @property
     def crash(self) -> BaseException | None:
         """What stopped another of its threads: the lane cannot finish."""
-        return next((part.error for part in self._parts if part is not self._decode and part.error), None)
+        failed = [part for part in self._parts if part is not self._decode and part.error]
+        # The first one: others then fail because it reads or sends no more.
+        return min(failed, key=lambda part: part.failed_s).error if failed else None
 
     @property
     def output_errors(self) -> list[OutputError]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 __all__ = ["Part"]
@@ -17,6 +18,8 @@ class Part:
     def __init__(self, name: str, run: Callable[[], None], on_end: Callable[[], None]) -> None:
         self.name = name
         self.error: BaseException | None = None
+        #: When that ended it, in seconds of the monotonic clock.
+        self.failed_s = 0.0
         self._run = run
         self._on_end = on_end
         # A daemon, so that a reader that hangs in a foreign library cannot keep the process from ending.
@@ -47,6 +50,7 @@ class Part:
             self._run()
         except BaseException as error:  # noqa: BLE001 - whatever ended the thread is told by `error`
             _log.debug("%s failed", self.name, exc_info=error)
+            self.failed_s = time.monotonic()
             self.error = error
         finally:
             self._on_end()

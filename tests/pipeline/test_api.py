@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline import PosesResult, run
 from posestream.stages.errors import OutputError, SettingsError, SourceError
+from posestream.stages.output.display import Display
 
-from .conftest import Runs, Workshop
+from .conftest import DEADLINE_S, Runs, Workshop
 
 SMALL = {"net_height": 64}
 
@@ -117,7 +120,6 @@ def test_a_wrong_setting_is_raised_at_the_call(workshop: Workshop, tmp_path: Pat
         ({"net_height": 368}, r"net_height = 368 is no table of settings; give network=\{'net_height': 368\}"),
         ({"nonsense": 1}, r"nonsense = 1 is no table of settings; give tables such as network="),
         ({"display": True}, r"give output=\{'display': True\}"),
-        ({"output": {"display": {}}}, "windows belong to the main thread"),
         ({"pipeline": {"mode": "processes"}}, "only with pipeline.mode"),
         ({"pipeline": {"status": ["tcp://127.0.0.1:*"]}}, "publishes a status"),
     ],
@@ -126,6 +128,62 @@ def test_what_python_does_not_do_is_refused_at_the_call(workshop: Workshop, tabl
     """A setting outside its table, and what only the command line does, is refused before any work."""
     with pytest.raises(SettingsError, match=told):
         run("a.mp4", **tables)
+
+
+class FakeWindows:
+    """Windows without a desktop: they remember what they were shown, and by which thread."""
+
+    def __init__(self, closing_after: int) -> None:
+        self.shown: list[tuple[str, int]] = []
+        self.is_closed = False
+        self._closing_after = closing_after
+
+    def show(self, title: str, picture_bgr: NDArray[np.uint8]) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self.shown.append((title, picture_bgr.shape[1]))
+
+    def pressed(self) -> int:
+        return ord("q") if len(self.shown) >= self._closing_after else -1
+
+    def is_open(self, title: str) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.mark.parametrize("closing_after", [3, 10_000])
+def test_windows_are_shown_between_the_results(
+    runs: Runs,
+    workshop: Workshop,
+    pictures: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    closing_after: int,
+) -> None:
+    """Python's loop can show windows too: they live between the results, and q ends the loop without an error."""
+    windows = FakeWindows(closing_after)
+    monkeypatch.setattr("posestream.pipeline.api.open_display", lambda *, is_wanted: Display(windows))
+
+    count = len(list(run(pictures(60), network=SMALL, replicas={"window": 4}, output={"display": {"title": "door"}})))
+
+    assert set(windows.shown) == {("door", 64)}
+    assert windows.is_closed
+    assert (count < 60) is (closing_after == 3)
+    runs.check_nothing_is_left()
+
+
+def test_windows_without_a_desktop_or_the_main_thread_are_refused_at_the_call(
+    workshop: Workshop, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no window can be shown, the call says so before any work."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = pictures(1)
+    if sys.platform.startswith("linux"):
+        with pytest.raises(OutputError, match="there is no desktop"):
+            run(folder, network=SMALL, output={"display": {}})
+    with ThreadPoolExecutor(1) as pool, pytest.raises(SettingsError, match="in the main thread only"):
+        pool.submit(run, folder, network=SMALL, output={"display": {}}).result(DEADLINE_S)
 
 
 def test_tables_beat_the_file(runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path) -> None:
