@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from posestream.stages.group.group import GroupSettings
 from posestream.stages.output.sink import make_folder, output_errors
 from posestream.stages.source.opening import SourceSettings
 
-__all__ = ["MadeWith", "check_made_with", "made_with", "note_made_with"]
+__all__ = ["MadeWith", "check_made_with", "drop_empty_notes", "made_with", "note_made_with"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +73,14 @@ def note_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
                 temporary.replace(note)
         except OutputError as error:
             _log.debug("%s", error)
+
+
+def drop_empty_notes(outputs: LaneOutputs) -> None:
+    """Remove the notes of outputs that were never begun."""
+    for path in _paths(outputs):
+        if not path.exists():
+            with suppress(OSError):
+                _note_of(path).unlink(missing_ok=True)
 
 
 def _paths(outputs: LaneOutputs) -> Iterable[Path]:

@@ -7,7 +7,7 @@ from math import atan2, degrees
 
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -33,8 +33,12 @@ class Orientation:
         The matrix's first two rows and columns take a stored point (right, down) to where it is shown; a negative
         determinant is a mirror. Source: ISO/IEC 14496-12, section 6.2.2, and FFmpeg's libavutil/display.h.
         """
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
-        if data is None:
+        try:
+            data = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:
+            # PyAV reads no side data of a frame that has some of a kind newer than itself, but always its angle.
+            return cls(round(frame.rotation / 90) % 4)
+        if not isinstance(data, SideData):
             return UPRIGHT
         a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32).astype(float)
         is_mirrored = a * d - b * c < 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
 
 from . import media as media_module
+from .e2e import CommandLine, FakeNetwork
 
 # A time limit would fail on machines that do something else beside.
 settings.register_profile("posestream", deadline=None)
@@ -18,3 +20,22 @@ settings.load_profile("posestream")
 def media() -> ModuleType:
     """Give the makers of small videos and pictures (tests/media.py)."""
     return media_module
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> CommandLine:
+    """Call the command line in this process."""
+    return CommandLine(capfd)
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
+    """Put a fake in the network's place."""
+    return FakeNetwork(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -32,28 +32,11 @@ from .e2e import (
     write_picture,
 )
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 #: A disk that is always full.
 FULL = Path("/dev/full")
 needs_full_disk = pytest.mark.skipif(not FULL.is_char_device(), reason="this system has no /dev/full")
-
-
-@pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
-    """Put a fake in the network's place."""
-    return FakeNetwork(monkeypatch)
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> CommandLine:
-    """Call the command line in this process."""
-    return CommandLine(capfd)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

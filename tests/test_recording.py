@@ -9,26 +9,9 @@ import numpy as np
 import pytest
 from av import open as open_media
 
-from .e2e import CommandLine, FakeNetwork, frame_times, messages, pictures
+from .e2e import CommandLine, frame_times, messages, pictures
 
-
-@pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
-    """Put a fake in the network's place."""
-    return FakeNetwork(monkeypatch)
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> CommandLine:
-    """Call the command line in this process."""
-    return CommandLine(capfd)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("network", "folder")
 
 
 def sound(path: Path) -> list[bytes]:

@@ -14,27 +14,10 @@ import pytest
 from .e2e import DEADLINE_S, CommandLine, FakeNetwork, frame_times, messages, pictures, program, real_network
 from .e2e import run_program as run
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 #: What differs between two runs that did the same.
 _TIMES = ("captured_at", "published_at", "run")
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str]) -> CommandLine:
-    """Call the command line in this process."""
-    return CommandLine(capfd)
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
-    """Put a fake in the network's place."""
-    return FakeNetwork(monkeypatch)
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def timeless(path: Path) -> list[dict[str, Any]]:
@@ -94,7 +77,7 @@ def test_a_killed_run_goes_on(folder: Path, media: ModuleType) -> None:
     assert all(frame_times(part)[0] == 0.0 for part in parts)
 
 
-def test_a_cut_run_goes_on(fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType) -> None:
+def test_a_cut_run_goes_on(network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType) -> None:
     """Each output has what it lacks, whichever lags behind, and the summary names every part of the video."""
     clip = media.write_video(folder / "clip.mp4", media.numbered(58), rate=10)
     words = ("run", clip, *outputs("a"))
@@ -119,7 +102,9 @@ def test_a_cut_run_goes_on(fake: FakeNetwork, cli: CommandLine, folder: Path, me
     assert "wrote a.part2.mp4" in done.out
 
 
-def test_a_finished_run_has_nothing_to_do(fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType) -> None:
+def test_a_finished_run_has_nothing_to_do(
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+) -> None:
     """Going on with a run that had finished changes nothing and succeeds."""
     clip = media.write_video(folder / "clip.mp4", media.numbered(10))
     words = ("run", clip, *outputs("a"))
@@ -132,7 +117,7 @@ def test_a_finished_run_has_nothing_to_do(fake: FakeNetwork, cli: CommandLine, f
 
 
 def test_a_source_that_ended_early_still_does(
-    fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:
     """A damaged file is reported again with its own exit code, also where all of it is held."""
     clip = media.cut(media.write_video(folder / "clip.avi", media.numbered(30), codec="mjpeg", pix_fmt="yuvj420p"), 0.5)
@@ -148,7 +133,7 @@ def test_a_source_that_ended_early_still_does(
 
 
 def test_going_on_with_nothing_is_beginning(
-    fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:
     """Where no output is there yet, --resume runs from the beginning; pictures of a folder are known by their names."""
     for number, image in enumerate(media.numbered(6)):
@@ -174,7 +159,7 @@ def test_going_on_with_nothing_is_beginning(
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType, words: tuple[str, ...], why: str
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType, words: tuple[str, ...], why: str
 ) -> None:
     """--resume with --overwrite, or with lines on standard output, is one line and exit code 2."""
     clip = media.write_video(folder / "clip.mp4", media.numbered(3))
@@ -197,7 +182,7 @@ def test_what_makes_no_sense_is_refused(
 )
 @pytest.mark.parametrize("output", [("--save-jsonl", "a.jsonl"), ("--save-video", "a.mp4"), ("--save-images", "a")])
 def test_other_settings_are_refused(
-    fake: FakeNetwork,
+    network: FakeNetwork,
     cli: CommandLine,
     folder: Path,
     media: ModuleType,
@@ -220,7 +205,7 @@ def test_other_settings_are_refused(
 
 
 def test_the_note_survives_a_kill_and_follows_the_output(
-    fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:
     """What an output is made with is noted before its first byte, anew when it is replaced, and missed by nobody."""
     clip = media.write_video(folder / "clip.mp4", media.numbered(6), rate=10)
@@ -230,12 +215,16 @@ def test_the_note_survives_a_kill_and_follows_the_output(
     assert cli(*words, "--net-height", 64, "--resume").code == 2
     assert cli(*words, "--net-height", 128, "--resume").code == 0
 
+    (folder / "empty.mp4").touch()
+    assert cli("run", clip, "empty.mp4", "--save-jsonl", "several").code == 3
+    assert {path.name for path in (folder / "several").iterdir()} == {"clip.jsonl", ".clip.jsonl.made-with.json"}
+
     (folder / "new" / ".a.jsonl.made-with.json").unlink()
     assert cli(*words, "--net-height", 64, "--resume").code == 0
 
 
 def test_outputs_of_something_else_are_refused(
-    fake: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:
     """Lines of another source, network or clip are not gone on with, and stay as they are."""
     clip = media.write_video(folder / "clip.mp4", media.numbered(6), rate=10)

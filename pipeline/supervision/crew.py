@@ -17,7 +17,7 @@ from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import LanePlan
 from posestream.pipeline.lane.line_relay import LineRelay
 from posestream.pipeline.lane.process import LaneConfig, LaneProcess
-from posestream.pipeline.made_with import note_made_with
+from posestream.pipeline.made_with import drop_empty_notes, note_made_with
 from posestream.pipeline.replica.process import ReplicaConfig, ReplicaProcess
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import serve_message
@@ -80,7 +80,13 @@ def start_job(
         raise
     for source, outputs in zip(job.sources, job.outputs, strict=True):
         note_made_with(outputs, job.made_with(source))
-    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, crew.clean_up, patience)
+
+    def clean_up() -> None:
+        crew.clean_up()
+        for outputs in job.outputs:
+            drop_empty_notes(outputs)
+
+    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience)
     try:
         supervisor.start()
     except BaseException:

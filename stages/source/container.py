@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av.container import InputContainer
@@ -19,12 +17,12 @@ from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
 from posestream.stages.source.decode import Decoded, Decoder, video_stream
 from posestream.stages.source.name import derive_names, redacted
-from posestream.stages.source.protocol import SourceInfo, SourceSettings
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo, SourceSettings
 
 __all__ = ["ContainerSource"]
 
 
-class ContainerSource:
+class ContainerSource(ClosedAtExit):
     """A source that PyAV reads; kinds tell how it is opened, where it begins and whether it ended as promised."""
 
     def __init__(self, settings: SourceSettings, *, is_live: bool) -> None:
@@ -47,16 +45,6 @@ class ContainerSource:
     def is_live(self) -> bool:
         """True where frames come by themselves and cannot wait; of a stream, known once it is open."""
         return self._is_live
-
-    def __enter__(self) -> Self:
-        """Give itself, unopened."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def __repr__(self) -> str:
         """Tell its kind, name and address."""

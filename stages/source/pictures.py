@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -20,7 +18,7 @@ from posestream.stages.items import Frame, FrameKey
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
-from posestream.stages.source.protocol import SourceInfo, SourceSettings
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo, SourceSettings
 
 __all__ = ["PictureSource", "is_pictures"]
 
@@ -42,7 +40,7 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
-class PictureSource:
+class PictureSource(ClosedAtExit):
     """Frames of picture files, each with its name and without a time, in natural order of their names."""
 
     def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
@@ -64,16 +62,6 @@ class PictureSource:
     def is_live(self) -> bool:
         """Never: pictures wait."""
         return False
-
-    def __enter__(self) -> Self:
-        """Give itself, unopened."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def __repr__(self) -> str:
         """Tell its name, address and how many pictures it found."""
@@ -124,9 +112,6 @@ class PictureSource:
                 picture=picture,
                 name=path.relative_to(self._folder).as_posix(),
             )
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
 
 
 def _listed(url: str) -> tuple[Path, list[Path]]:

@@ -15,7 +15,7 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame
 from posestream.stages.redact import redacted
 
-__all__ = ["Source", "SourceInfo", "SourceSettings"]
+__all__ = ["ClosedAtExit", "Source", "SourceInfo", "SourceSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +111,20 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close it."""
+
+
+class ClosedAtExit:
+    """What sources have in common: a `with` block closes them, and most hold nothing open."""
+
+    def __enter__(self) -> Self:
+        """Give itself, unopened."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is held, if anything; may be called more than once."""

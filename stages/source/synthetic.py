@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import count
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from posestream.stages.items import Frame, FrameKey
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
-from posestream.stages.source.protocol import SourceInfo, SourceSettings
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo, SourceSettings
 
 __all__ = ["SyntheticSource", "is_synthetic"]
 
@@ -36,7 +34,7 @@ def is_synthetic(url: str) -> bool:
     return url.startswith(_SCHEME)
 
 
-class SyntheticSource:
+class SyntheticSource(ClosedAtExit):
     """Frames at once whenever they are asked for: `synthetic:WIDTHxHEIGHT[@RATE][xFRAMES]`.
 
     It counts as recorded: every frame is taken, as fast as the pipeline can. The same frame is the same in every run.
@@ -75,16 +73,6 @@ class SyntheticSource:
         """Never: it waits."""
         return False
 
-    def __enter__(self) -> Self:
-        """Give itself, unopened."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
-
     def open(self) -> SourceInfo:
         """Make the stripes that all frames show a part of."""
         self._stripes = _stripes(self._width + _PERIOD, self._height)
@@ -119,9 +107,6 @@ class SyntheticSource:
                 height=self._height,
                 picture=ArrayPicture(self._stripes[:, offset : offset + self._width]),
             )
-
-    def close(self) -> None:
-        """Do nothing: nothing is held."""
 
 
 def _stripes(width: int, height: int) -> NDArray[np.uint8]:
