@@ -18,6 +18,7 @@ from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.settings import PipelineTable, Settings
 from posestream.stages.errors import SettingsError
+from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, open_source
 
 __all__ = ["Job", "plan_job"]
@@ -59,7 +60,7 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     """Check a job and find its network.
 
     Raises:
-        SettingsError: there is no source, or an output must not be written.
+        SettingsError: there is no source, an output must not be written, or nothing groups as is asked for.
         SourceError: none of the sources is there.
         ModelError, EngineError: the network or the device is not to be had.
     """
@@ -75,6 +76,9 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     outputs = plan_outputs(settings.output, sources)
     refuse_exposed(settings.pipeline)
     devices = _devices(settings)
+    if devices:
+        grouping = choose_implementation(settings.group.implementation)
+        _log.debug("grouping is %s", grouping)
     # A real device needs the network's files, which others then have too.
     wanted = min(devices, key=is_simulated, default=settings.network.device)
     choice = choose(settings.network.model, wanted, store, load_registry(), progress)
