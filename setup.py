@@ -2,6 +2,7 @@
 
 import sys
 import sysconfig
+from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -17,18 +18,20 @@ OPTIONS = {
 IS_STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED") and sys.implementation.name == "cpython"
 
 
-class BuildWithOptions(build_ext):
-    """Compiles with the options of whichever compiler there is."""
+class BuildIfPossible(build_ext):
+    """Compiles with the options of whichever compiler there is, and forgets what could not be compiled."""
 
     def build_extensions(self) -> None:
         """Compile."""
         for extension in self.extensions:
             extension.extra_compile_args += OPTIONS.get(self.compiler.compiler_type, OPTIONS["unix"])
         super().build_extensions()
+        # An editable install in strict mode would look for it in vain.
+        self.extensions = [each for each in self.extensions if Path(self.get_ext_fullpath(each.name)).exists()]
 
 
 setup(
-    cmdclass={"build_ext": BuildWithOptions},
+    cmdclass={"build_ext": BuildIfPossible},
     ext_modules=[
         Extension(
             "posestream.stages.group._compiled",

@@ -20,6 +20,7 @@ from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
 from posestream.pipeline.settings import Settings
 from posestream.stages.errors import SettingsError
+from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, open_source
 
 __all__ = ["Job", "plan_job"]
@@ -66,10 +67,24 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
     """Check a job and find its network.
 
     Raises:
-        SettingsError: there is no source, or an output must not be written, or gone on with by these settings.
+        SettingsError: there is no source, an output must not be written or gone on with by these settings, or nothing
+            groups as is asked for.
         SourceError: none of the sources is there.
         ModelError, EngineError: the network or the device is not to be had.
     """
+    sources = _checked_sources(settings)
+    outputs = plan_outputs(settings.output, sources)
+    guard = _check_addresses(settings)
+    choice, devices = _chosen(settings, store, progress)
+    job = Job(settings, sources, outputs, choice, devices, guard)
+    if settings.output.resume:
+        for source, own in zip(sources, outputs, strict=True):
+            check_made_with(own, job.made_with(source))
+    return job
+
+
+def _checked_sources(settings: Settings) -> tuple[SourceSettings, ...]:
+    """Name the sources and look at what can be known of them without opening any."""
     if not settings.source:
         raise SettingsError("no source: give a video file, a folder of pictures, a camera's index or a URL")
     if not all(source.url.strip() for source in settings.source):
@@ -79,25 +94,26 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
         open_source(source)  # touches nothing, but finds what does not fit its kind
     if all(is_missing(source.url) for source in sources):
         open_source(sources[0]).open()  # says what is missing before a network is fetched for nothing
-    outputs = plan_outputs(settings.output, sources)
-    guard = _check_addresses(settings)
+    return sources
+
+
+def _chosen(settings: Settings, store: WeightStore, progress: Progress) -> tuple[Choice, tuple[str, ...]]:
+    """Choose the network, and the devices of the replicas of our own, all of which can run it."""
     devices = _devices(settings)
+    if devices:
+        _log.debug("grouping is %s", choose_implementation(settings.group.implementation))
+    else:
+        _log.info("waiting for workers at %s", ", ".join(settings.pipeline.listen))
     # A real device needs the network's files, which others then have too.
     wanted = min(devices, key=is_simulated, default=settings.network.device)
     choice = choose(settings.network.model, wanted, store, load_registry(), progress)
     _log.info("%s", choice.reason)
-    if not devices:
-        _log.info("waiting for workers at %s", ", ".join(settings.pipeline.listen))
     devices = tuple(choice.device if device == "auto" else device for device in devices)
     for device in devices:
         if not runs(device, choice.spec):
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
         check_device(device)
-    job = Job(settings, sources, outputs, choice, devices, guard)
-    if settings.output.resume:
-        for source, own in zip(sources, outputs, strict=True):
-            check_made_with(own, job.made_with(source))
-    return job
+    return choice, devices
 
 
 def _check_addresses(settings: Settings) -> ListenGuard:

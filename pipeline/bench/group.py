@@ -1,4 +1,4 @@
-"""`bench group`: what grouping costs, from one person to a crowd, and whom it finds again."""
+"""`bench group`: what grouping costs, compiled and in NumPy, from one person to a crowd, and whom it finds again."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 
 from posestream.models.layout import LAYOUTS, Layout
 from posestream.pipeline.bench.measure import report
-from posestream.stages.group.group import Group
+from posestream.stages.group.group import Group, GroupSettings
+from posestream.stages.group.implementation import choose_implementation
+from posestream.stages.group.settings import Implementation
 from posestream.stages.group.synthetic import planted_maps, random_people
 from posestream.stages.items import FieldMaps, FrameKey, Poses, Transform
 
 __all__ = ["found_exactly", "group_command", "planted_crowd"]
 
+#: What serves everywhere, and is measured beside what serves here.
+NUMPY: Implementation = "numpy"
 #: Network input pixels per cell.
 STRIDE = 8
 #: Heights of people in cells, as long as they have room.
@@ -67,7 +71,11 @@ class _Counts(click.ParamType[tuple[int, ...]]):
 @click.option("--height", type=click.IntRange(8, 512), default=32, show_default=True, help="Cells down.")
 @click.option("--rounds", type=click.IntRange(1), default=40, show_default=True, help="Times each scene is grouped.")
 def group_command(people: tuple[int, ...], layout: str, width: int, height: int, rounds: int) -> None:
-    """Measure grouping of synthetic crowds on one core, from the network's output to people."""
+    """Measure grouping of synthetic crowds on one core, from the network's output to people.
+
+    `ms` is what serves here, compiled where that is there; `numpy_ms` is the decoder in NumPy in the same rounds.
+    """
+    serving = choose_implementation("auto")
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -75,10 +83,11 @@ def group_command(people: tuple[int, ...], layout: str, width: int, height: int,
             count: [planted_crowd(LAYOUTS[layout], count, (height, width), seed) for seed in range(SCENES)]
             for count in people
         }
-        runs = _measure(Group(LAYOUTS[layout]), crowds, rounds)
+        groups = {name: Group(LAYOUTS[layout], GroupSettings(implementation=name)) for name in (serving, NUMPY)}
+        runs = _measure(groups, crowds, rounds)
     finally:
         cv2.setNumThreads(threads)
-    report({"bench": "group", "layout": layout, "map_size": [width, height], "runs": runs})
+    report({"bench": "group", "implementation": serving, "layout": layout, "map_size": [width, height], "runs": runs})
 
 
 def planted_crowd(layout: Layout, count: int, size_map: tuple[int, int], seed: int) -> Crowd:
@@ -92,30 +101,50 @@ def planted_crowd(layout: Layout, count: int, size_map: tuple[int, int], seed: i
     return Crowd(FieldMaps(FrameKey("bench", seed), heatmaps, pafs, STRIDE, transform), people)
 
 
-def _measure(group: Group, crowds: dict[int, list[Crowd]], rounds: int) -> list[dict[str, Any]]:
-    """Group all scenes in turns, so that a change of the machine's speed meets all sizes alike."""
-    times: dict[int, list[float]] = {count: [] for count in crowds}
-    cpu_times: dict[int, list[float]] = {count: [] for count in crowds}
+def _measure(groups: dict[str, Group], crowds: dict[int, list[Crowd]], rounds: int) -> list[dict[str, Any]]:
+    """Group all scenes in turns, so that a change of the machine's speed meets all sizes and implementations alike."""
+    times = {(name, count): _Times() for count in crowds for name in groups}
     for round_number in range(rounds + 1):
         for count, scenes in crowds.items():
             for scene in scenes:
-                begin, cpu_begin = time.perf_counter(), time.thread_time()
-                group(scene.maps)
-                if round_number:  # the first one warms up
-                    times[count].append(1000 * (time.perf_counter() - begin))
-                    cpu_times[count].append(1000 * (time.thread_time() - cpu_begin))
+                for name, group in groups.items():
+                    begin, cpu_begin = time.perf_counter(), time.thread_time()
+                    group(scene.maps)
+                    if round_number:  # the first one warms up
+                        times[name, count].add(time.perf_counter() - begin, time.thread_time() - cpu_begin)
+    serving, others = next(iter(groups)), list(groups)[1:]
     return [
         {
             "people": count,
-            "ms": round(statistics.median(times[count]), 3),
-            # What remains of it on a machine that does other things too.
-            "cpu_ms": round(statistics.median(cpu_times[count]), 3),
-            "p99_ms": round(float(np.percentile(times[count], 99)), 3),
+            **times[serving, count].figures(),
+            **{f"{name}_{key}": value for name in others for key, value in times[name, count].figures().items()},
             "planted": sum(len(scene.people_map) for scene in scenes),
-            "found_exactly": sum(found_exactly(group(scene.maps), scene.people_map) for scene in scenes),
+            "found_exactly": sum(found_exactly(groups[serving](scene.maps), scene.people_map) for scene in scenes),
         }
         for count, scenes in crowds.items()
     ]
+
+
+class _Times:
+    """How long one implementation took for one number of people."""
+
+    def __init__(self) -> None:
+        self._wall_ms: list[float] = []
+        self._cpu_ms: list[float] = []
+
+    def add(self, wall_s: float, cpu_s: float) -> None:
+        """Take a measurement."""
+        self._wall_ms.append(1000 * wall_s)
+        self._cpu_ms.append(1000 * cpu_s)
+
+    def figures(self) -> dict[str, float]:
+        """Give medians and the 99th percentile."""
+        return {
+            "ms": round(statistics.median(self._wall_ms), 3),
+            # What remains of it on a machine that does other things too.
+            "cpu_ms": round(statistics.median(self._cpu_ms), 3),
+            "p99_ms": round(float(np.percentile(self._wall_ms, 99)), 3),
+        }
 
 
 def found_exactly(poses: Poses, people_map: NDArray[np.float32]) -> int:

@@ -19,6 +19,7 @@ from posestream.pipeline.commands.run import network_options, settings_of
 from posestream.pipeline.evaluate import Labels, evaluate, pose_pictures
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.settings import Settings
+from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.output.sink import check_free
 
 __all__ = ["eval_command"]
@@ -70,6 +71,7 @@ def _evaluate(settings: Settings, console: Console, images: Path, annotations: P
                 "net_height": network.net_height,
                 "flip": network.flip,
                 "scales": network.scales,
+                "grouping": choose_implementation(settings.group.implementation),
                 **figures,
             }
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.wire.sockets import ZmqContext
 
 __all__ = ["Replica"]
+
+_log = logging.getLogger(__name__)
 
 
 class Replica:
@@ -39,7 +42,9 @@ class Replica:
         self._state = ReplicaProgress(name)
         fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
         infer = InferLoop(context, address, fields, people, serving, self._state, patience_s)
-        grouping = GroupLoop(context, fields, people, serving.group(), serving.spec, name)
+        group = serving.group()
+        _log.debug("%s groups with %r", name, group)
+        grouping = GroupLoop(context, fields, people, group, serving.spec, name)
 
         def on_group_end() -> None:
             self._state.has_grouping_ended.set()

@@ -90,9 +90,9 @@ def load() -> ModuleType:
     try:
         module = importlib.import_module(MODULE)
     except ModuleNotFoundError as error:
-        raise NotCompiledError("it was not compiled when posestream was installed", is_broken=False) from error
+        raise NotCompiledError("nothing was compiled when posestream was installed", is_broken=False) from error
     except ImportError as error:
-        raise NotCompiledError(f"it cannot be loaded ({error})", is_broken=True) from error
+        raise NotCompiledError(f"the compiled module cannot be loaded ({error})", is_broken=True) from error
     if getattr(module, "INTERFACE", None) != INTERFACE:
-        raise NotCompiledError("it is of another version of posestream", is_broken=True)
+        raise NotCompiledError("the compiled module is of another version", is_broken=True)
     return module

@@ -97,7 +97,4 @@ void free_peaks(Peaks *peaks);
 uint64_t key_of_float(float value);
 uint64_t key_of_double(double value);
 
-/* Give `values` if all are within ±MOST_FIELD, else a copy in `clean` with 0 for the others. */
-const float *plain(const float *values, size_t count, float *clean);
-
 #endif

@@ -10,10 +10,11 @@ typedef struct {
     int32_t *middle;                /* the cell nearest to the point halfway */
 } Glances;
 
-/* One limb's field. */
+/* One limb's field: x and y of each cell side by side, and a row and a column of zeros beyond the last ones, so that
+ * each cell has others to the right and below. */
 typedef struct {
-    const float *x, *y;             /* height × width */
-    int height, width;
+    float *xy;
+    int height, width, line;
 } Field;
 
 /* A candidate, counted from the first cell's centre and not beyond those of the edge cells, so that no point between
@@ -28,7 +29,24 @@ static float clipped(float position, int size)
     return from_centre > 0.0f ? from_centre < most ? from_centre : most : 0.0f;
 }
 
-static void glance(const float *restrict x, const float *restrict y, int count, Point start, int width,
+static void put_side_by_side(const float *restrict x, const float *restrict y, float *restrict xy, int count)
+{
+    for (int i = 0; i < count; i++) {
+        xy[2 * i] = fabsf(x[i]) <= MOST_FIELD ? x[i] : 0.0f;
+        xy[2 * i + 1] = fabsf(y[i]) <= MOST_FIELD ? y[i] : 0.0f;
+    }
+}
+
+static void read_field(const Maps *maps, const Limb *limb, Field *field)
+{
+    const size_t height = (size_t)maps->height, width = (size_t)maps->width;
+    const float *x = maps->pafs + (size_t)limb->x_channel * height * width;
+    const float *y = maps->pafs + (size_t)limb->y_channel * height * width;
+    for (size_t row = 0; row < height; row++)
+        put_side_by_side(x + row * width, y + row * width, field->xy + row * 2 * (size_t)field->line, maps->width);
+}
+
+static void glance(const float *restrict x, const float *restrict y, int count, Point start, int line,
                    float threshold, Glances *glances)
 {
     float *restrict dx = glances->dx, *restrict dy = glances->dy, *restrict least = glances->least;
@@ -38,30 +56,32 @@ static void glance(const float *restrict x, const float *restrict y, int count, 
         dy[end] = y[end] - start.y;
         const int32_t column = (int32_t)(0.5f * (start.x + x[end]) + 0.5f);
         const int32_t row = (int32_t)(0.5f * (start.y + y[end]) + 0.5f);
-        middle[end] = row * width + column;
+        middle[end] = row * line + column;
         least[end] = threshold * sqrtf(dx[end] * dx[end] + dy[end] * dy[end]);
     }
 }
 
-/* Interpolate between the four cells around a point. */
-static float between(const float *corner, int across, int down, float x_beyond, float y_beyond)
+/* Sample the field along a pair, SAMPLES times, bilinearly: its part along the limb, times the limb's length. */
+static void sample(const Field *field, Point start, float dx, float dy, float *restrict along)
 {
-    const float upper = corner[0] + x_beyond * (corner[across] - corner[0]);
-    const float *below = corner + down;
-    const float lower = below[0] + x_beyond * (below[across] - below[0]);
-    return upper + y_beyond * (lower - upper);
-}
-
-/* The part of the field along the limb at one point, times the limb's length. */
-static float along_at(const Field *field, float x, float y, float dx, float dy)
-{
-    const int column = (int)x, row = (int)y;
-    const int across = column < field->width - 1, down = row < field->height - 1 ? field->width : 0;
-    const float x_beyond = x - (float)column, y_beyond = y - (float)row;
-    const ptrdiff_t cell = (ptrdiff_t)row * field->width + column;
-    const float field_x = between(field->x + cell, across, down, x_beyond, y_beyond);
-    const float field_y = between(field->y + cell, across, down, x_beyond, y_beyond);
-    return field_x * dx + field_y * dy;
+    float x_beyond[SAMPLES], y_beyond[SAMPLES];
+    int32_t cell[SAMPLES];
+    for (int i = 0; i < SAMPLES; i++) {
+        const float step = (float)(i + 1) / (float)(SAMPLES + 1);
+        const float x = start.x + step * dx, y = start.y + step * dy;
+        const int32_t column = (int32_t)x, row = (int32_t)y;
+        x_beyond[i] = x - (float)column;
+        y_beyond[i] = y - (float)row;
+        cell[i] = row * field->line + column;
+    }
+    for (int i = 0; i < SAMPLES; i++) {
+        const float *upper = field->xy + 2 * (ptrdiff_t)cell[i], *lower = upper + 2 * (ptrdiff_t)field->line;
+        const float x_upper = upper[0] + x_beyond[i] * (upper[2] - upper[0]);
+        const float y_upper = upper[1] + x_beyond[i] * (upper[3] - upper[1]);
+        const float x_lower = lower[0] + x_beyond[i] * (lower[2] - lower[0]);
+        const float y_lower = lower[1] + x_beyond[i] * (lower[3] - lower[1]);
+        along[i] = (x_upper + y_beyond[i] * (x_lower - x_upper)) * dx + (y_upper + y_beyond[i] * (y_lower - y_upper)) * dy;
+    }
 }
 
 /* Give the mean of the field along a pair; −1 where too few samples agree. */
@@ -70,15 +90,16 @@ static float looked_at(const Field *field, Point start, float dx, float dy, floa
     const float distance = sqrtf(dx * dx + dy * dy);
     const float length = distance > SHORTEST_MAP ? distance : SHORTEST_MAP;
     const float least = threshold * length;
-    float total = 0;
-    int may_miss = SAMPLES - least_agreeing;
-    for (int sample = 1; sample <= SAMPLES; sample++) {
-        const float step = (float)sample / (float)(SAMPLES + 1);
-        const float along = along_at(field, start.x + step * dx, start.y + step * dy, dx, dy);
-        total = sample == 1 ? along : total + along;
-        if (!(along > least) && --may_miss < 0)
-            return -1.0f;
-    }
+    float along[SAMPLES];
+    sample(field, start, dx, dy, along);
+    int agreeing = 0;
+    for (int i = 0; i < SAMPLES; i++)
+        agreeing += along[i] > least;
+    if (agreeing < least_agreeing)
+        return -1.0f;
+    float total = along[0];
+    for (int i = 1; i < SAMPLES; i++)
+        total += along[i];
     return total / (length * (float)SAMPLES);
 }
 
@@ -107,11 +128,11 @@ static int weigh_limb(const Field *field, const Limb *limb, const Settings *sett
     }
     for (int start = peaks->first[limb->start]; start < peaks->first[limb->start + 1]; start++) {
         const float height = peaks->score[start];
-        glance(x, y, ends, points[start], field->width, settings->limb_threshold, glances);
+        glance(x, y, ends, points[start], field->line, settings->limb_threshold, glances);
         for (int end = 0; end < ends; end++) {
             const float dx = glances->dx[end], dy = glances->dy[end];
-            const int32_t middle = glances->middle[end];
-            if (!(field->x[middle] * dx + field->y[middle] * dy > glances->least[end]))
+            const float *middle = field->xy + 2 * (ptrdiff_t)glances->middle[end];
+            if (!(middle[0] * dx + middle[1] * dy > glances->least[end]))
                 continue;
             const float score =
                 looked_at(field, points[start], dx, dy, settings->limb_threshold, settings->least_agreeing);
@@ -151,9 +172,9 @@ static int sort_connections(Connections *connections)
 }
 
 static int weigh_limbs(const Maps *maps, const Settings *settings, const Peaks *peaks, Connections *connections,
-                       float *clean, float *numbers, Point *points)
+                       Field *field, float *numbers, Point *points)
 {
-    const size_t cells = (size_t)maps->height * (size_t)maps->width, most = (size_t)settings->most_peaks_per_part;
+    const size_t most = (size_t)settings->most_peaks_per_part;
     float *x = numbers, *y = x + most;
     Glances glances = {y + most, y + 2 * most, y + 3 * most, (int32_t *)(void *)(y + 4 * most)};
     for (int number = 0; number < peaks->count; number++) {
@@ -165,10 +186,8 @@ static int weigh_limbs(const Maps *maps, const Settings *settings, const Peaks *
         if (peaks->first[limb->start] == peaks->first[limb->start + 1] ||
             peaks->first[limb->end] == peaks->first[limb->end + 1])
             continue;
-        const Field field = {plain(maps->pafs + (size_t)limb->x_channel * cells, cells, clean),
-                             plain(maps->pafs + (size_t)limb->y_channel * cells, cells, clean + cells),
-                             maps->height, maps->width};
-        if (weigh_limb(&field, limb, settings, peaks, points, x, y, &glances, connections))
+        read_field(maps, limb, field);
+        if (weigh_limb(field, limb, settings, peaks, points, x, y, &glances, connections))
             return -1;
     }
     return sort_connections(connections);
@@ -176,13 +195,14 @@ static int weigh_limbs(const Maps *maps, const Settings *settings, const Peaks *
 
 int find_connections(const Maps *maps, const Settings *settings, const Peaks *peaks, Connections *connections)
 {
-    const size_t cells = (size_t)maps->height * (size_t)maps->width, most = (size_t)settings->most_peaks_per_part;
-    float *clean = malloc(2 * cells * sizeof *clean);
+    const size_t most = (size_t)settings->most_peaks_per_part;
+    Field field = {NULL, maps->height, maps->width, maps->width + 1};
+    field.xy = calloc(((size_t)maps->height + 1) * (size_t)field.line * 2, sizeof *field.xy);
     float *numbers = malloc(6 * most * sizeof *numbers);
     Point *points = malloc(((size_t)peaks->count + 1) * sizeof *points);
-    const int failed = !clean || !numbers || !points ||
-                       weigh_limbs(maps, settings, peaks, connections, clean, numbers, points);
-    free(clean);
+    const int failed =
+        !field.xy || !numbers || !points || weigh_limbs(maps, settings, peaks, connections, &field, numbers, points);
+    free(field.xy);
     free(numbers);
     free(points);
     return failed ? -1 : 0;

@@ -27,15 +27,6 @@ static int any_above(const float *values, size_t count, float limit)
     return above < 0;
 }
 
-const float *plain(const float *values, size_t count, float *clean)
-{
-    if (!any_above(values, count, MOST_FIELD))
-        return values;
-    for (size_t i = 0; i < count; i++)
-        clean[i] = fabsf(values[i]) <= MOST_FIELD ? values[i] : 0.0f;
-    return clean;
-}
-
 /* The most that the sizes of a row of weights sum up to. */
 static float greatest_gain(const float *taps, int count)
 {

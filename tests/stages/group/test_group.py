@@ -267,9 +267,9 @@ def test_maps_of_another_layout_are_refused() -> None:
         Group(LAYOUT)(maps)
 
 
-def test_maps_beyond_opencvs_sizes_are_refused() -> None:
-    """Maps too large to be sampled are an error that says what to do, not one of OpenCV's."""
-    maps = field_maps(np.zeros((19, 900, 1), np.float32), np.zeros((38, 900, 1), np.float32))
+def test_maps_beyond_all_sizes_are_refused() -> None:
+    """Maps that no sensible network input gives are an error that says what to do."""
+    maps = field_maps(np.zeros((19, 5000, 1), np.float32), np.zeros((38, 5000, 1), np.float32))
 
     with pytest.raises(ValueError, match="smaller net_height"):
         Group(LAYOUT)(maps)
