@@ -11,10 +11,10 @@ __all__ = ["Action", "Assign", "End", "Finish", "RecallFrame"]
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Give this frame to this replica."""
+    """Give these frames, all of one size, to this replica together."""
 
     replica: str
-    key: FrameKey
+    keys: tuple[FrameKey, ...]
 
 
 @dataclass(frozen=True, slots=True)

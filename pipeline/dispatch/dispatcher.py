@@ -5,34 +5,18 @@ The class has no socket, thread or clock of its own, so that thousands of random
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from posestream.pipeline.dispatch.actions import Action, Assign, End, Finish, RecallFrame
 from posestream.pipeline.dispatch.counters import FrameCounts
-from posestream.pipeline.dispatch.in_flight import FrameInFlight, Phase, ReplicaRecord, ReplicaView, SourceRecord
+from posestream.pipeline.dispatch.in_flight import FrameInFlight, Phase, ReplicaView, Size, SourceRecord
+from posestream.pipeline.dispatch.matchmaker import Matchmaker
+from posestream.pipeline.dispatch.replicas import Replicas
+from posestream.pipeline.dispatch.settings import DispatcherSettings
+from posestream.pipeline.dispatch.waiting import Waiting
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
 __all__ = ["Dispatcher", "DispatcherSettings"]
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherSettings:
-    """The dispatcher's patience."""
-
-    #: A replica that was not heard for so long is lost.
-    heartbeat_timeout_s: float = 5.0
-    #: The same while it loads its network or compiles for a new shape.
-    loading_timeout_s: float = 180.0
-    #: A frame that a replica was given so long ago and says not to have got lost on the way, there or back.
-    way_timeout_s: float = 5.0
-    #: A frame that brought down so many replicas is dropped as poison.
-    poison_after: int = 2
-
-
-#: Frames that one replica may hold at once, whatever it asks for.
-_MOST_CREDITS = 256
 
 
 class Dispatcher:
@@ -45,20 +29,22 @@ class Dispatcher:
     def __init__(self, settings: DispatcherSettings) -> None:
         self._settings = settings
         self._sources: dict[str, SourceRecord] = {}
-        self._replicas: dict[str, ReplicaRecord] = {}
-        #: Sources with waiting frames, the next one to be served first.
-        self._turns: deque[str] = deque()
-        #: Frames that come back from lost replicas; they go ahead of all others.
-        self._redo: deque[FrameKey] = deque()
+        self._replicas = Replicas()
+        self._waiting = Waiting()
+        self._matchmaker = Matchmaker(self._waiting, self._replicas, settings.batch_wait_s)
         self.redelivered = 0
         #: Results of frames that had been handed out again.
         self.recovered = 0
         self.ignored = 0
 
     def __repr__(self) -> str:
-        waiting = sum(len(source.waiting) for source in self._sources.values())
-        held = sum(len(replica.held) for replica in self._replicas.values())
-        return f"<Dispatcher sources={len(self._sources)} replicas={len(self._replicas)} waiting={waiting} held={held}>"
+        waiting = sum(frame.is_waiting for source in self._sources.values() for frame in source.frames.values())
+        return f"<Dispatcher sources={len(self._sources)} waiting={waiting} {self._replicas!r}>"
+
+    @property
+    def due_s(self) -> float | None:
+        """When to call `tick`, since frames wait until then for a fuller batch; None: nothing does."""
+        return self._matchmaker.due_s
 
     @property
     def counts(self) -> dict[str, FrameCounts]:
@@ -79,20 +65,17 @@ class Dispatcher:
     @property
     def views(self) -> list[ReplicaView]:
         """How each replica is."""
-        return [
-            ReplicaView(name, replica.state, replica.credits, len(replica.held))
-            for name, replica in self._replicas.items()
-        ]
+        return self._replicas.views
 
     @property
     def credits(self) -> int:
         """Frames that all replicas together will hold at once."""
-        return sum(replica.credits for replica in self._replicas.values())
+        return self._replicas.credits
 
     @property
     def replicas(self) -> tuple[str, ...]:
         """The replicas that are there, in the order in which they came."""
-        return tuple(self._replicas)
+        return self._replicas.names
 
     # lanes
 
@@ -106,7 +89,6 @@ class Dispatcher:
             self._sources[name] = SourceRecord(is_live, max_age_s, next_seq=first_seq)
         else:
             self._sources[name].go_back(first_seq)
-            self._redo = deque(key for key in self._redo if key.source != name)
         return []
 
     def expects(self, key: FrameKey) -> bool:
@@ -119,8 +101,8 @@ class Dispatcher:
             return known.phase is Phase.RECALLED
         return not source.has_ended and key.seq == source.next_seq
 
-    def frame_taken(self, key: FrameKey, captured_s: float, now_s: float) -> list[Action]:
-        """Queue a frame, or one that comes again after a recall."""
+    def frame_taken(self, key: FrameKey, captured_s: float, now_s: float, size: Size = (0, 0)) -> list[Action]:
+        """Queue a frame, or one that comes again after a recall; `size` is that of its network input."""
         if not self.expects(key):
             return self._ignore()
         source = self._sources[key.source]
@@ -128,10 +110,8 @@ class Dispatcher:
             return self._comes_again(source.frames[key.seq], now_s)
         source.counts.taken += 1
         source.next_seq += 1
-        source.frames[key.seq] = FrameInFlight(key, captured_s)
-        if not source.waiting and key.source not in self._turns:
-            self._turns.append(key.source)
-        source.waiting.append(key.seq)
+        frame = source.frames[key.seq] = FrameInFlight(key, captured_s, size, now_s)
+        self._waiting.add(frame)
         return self._keep_newest(key.source) + self._hand_out(now_s)
 
     def frame_dropped(self, drop: Drop) -> list[Action]:
@@ -155,46 +135,51 @@ class Dispatcher:
 
     # replicas
 
-    def replica_joined(self, name: str, credit: int, now_s: float) -> list[Action]:
-        """Meet a replica; `credit` frames are what it will hold at once, 0 while it loads."""
+    def replica_joined(self, name: str, credit: int, now_s: float, batch: int = 1) -> list[Action]:
+        """Meet a replica; `credit` frames are what it will hold at once, 0 while it loads.
+
+        It likes to be given `batch` frames of one size together.
+        """
         # Loading anew, it is another life under the same name: nobody has what the former one held.
         actions = self.replica_lost(name, now_s) if credit == 0 and name in self._replicas else []
-        return actions + self.replica_heard(name, now_s, is_loading=False, credit=credit)
+        return actions + self.replica_heard(name, now_s, is_loading=False, credit=credit, batch=batch)
 
     def replica_heard(
-        self, name: str, now_s: float, *, is_loading: bool, credit: int, held: Collection[FrameKey] | None = None
+        self,
+        name: str,
+        now_s: float,
+        *,
+        is_loading: bool,
+        credit: int,
+        batch: int = 1,
+        held: Collection[FrameKey] | None = None,
     ) -> list[Action]:
         """Note a replica's heartbeat; one that was given up (the whole process may have slept) is back by it.
 
         `held` is what it says to have: what it should have and has not is handed out again, and it is not to blame.
         """
-        replica = self._replicas.setdefault(name, ReplicaRecord(now_s))
-        replica.heard_s = now_s
-        # What comes from other hosts bounds nothing here.
-        replica.credits = min(credit, _MOST_CREDITS)
-        replica.is_loading = is_loading or credit == 0
-        recalls = [] if held is None else self._miss(replica, held, now_s)
-        return recalls + self._hand_out(now_s)
+        self._replicas.hear(name, now_s, is_loading=is_loading, credit=credit, batch=batch)
+        missing = []
+        if held is not None:
+            missing = self._replicas.missing(name, held, now_s - self._settings.way_timeout_s)
+        return [*map(self._recall, missing), *self._hand_out(now_s)]
 
     def replica_lost(self, name: str, now_s: float) -> list[Action]:
         """Take back what a replica holds: it died, hung or left."""
-        replica = self._replicas.pop(name, None)
-        if replica is None:
+        if name not in self._replicas:
             return self._ignore()
-        actions = [action for frame in self._take_from(replica) for action in self._lose(frame)]
+        actions = [action for frame in self._replicas.remove(name) for action in self._lose(frame)]
         return actions + self._hand_out(now_s)
 
     def replica_left(self, name: str, now_s: float) -> list[Action]:
         """Take back what a replica holds, without blaming the frames."""
-        replica = self._replicas.pop(name, None)
-        if replica is None:
+        if name not in self._replicas:
             return self._ignore()
-        actions: list[Action] = [self._recall(frame) for frame in self._take_from(replica)]
-        return actions + self._hand_out(now_s)
+        return [*map(self._recall, self._replicas.remove(name)), *self._hand_out(now_s)]
 
     def result(self, name: str, key: FrameKey, infer_s: float, now_s: float) -> list[Action]:
         """End a frame whose people were found; a result that nobody waits for is ignored."""
-        frame = self._gives_back(name, key, now_s)
+        frame = self._replicas.give_back(name, key, now_s)
         if frame is None:
             return self._ignore() + self._hand_out(now_s)
         self.recovered += frame.was_recalled
@@ -208,7 +193,7 @@ class Dispatcher:
 
     def failed(self, name: str, key: FrameKey, now_s: float) -> list[Action]:
         """Try a frame again that a replica could not do, or drop it as poison."""
-        frame = self._gives_back(name, key, now_s)
+        frame = self._replicas.give_back(name, key, now_s)
         if frame is None:
             return self._ignore() + self._hand_out(now_s)
         return self._lose(frame) + self._hand_out(now_s)
@@ -217,16 +202,16 @@ class Dispatcher:
 
     def tick(self, now_s: float) -> list[Action]:
         """Find replicas that fell silent, and hand out what waits."""
-        actions: list[Action] = []
-        for name in [name for name, replica in self._replicas.items() if self._is_silent(replica, now_s)]:
-            actions += self.replica_lost(name, now_s)
-        return actions + self._hand_out(now_s)
+        patience = self._settings
+        silent = self._replicas.silent(now_s, patience.heartbeat_timeout_s, patience.loading_timeout_s)
+        # All of them first: none is to be given what another one held.
+        lost = [frame for name in silent for frame in self._replicas.remove(name)]
+        return [*(action for frame in lost for action in self._lose(frame)), *self._hand_out(now_s)]
 
     def abandon(self, source_names: Iterable[str]) -> list[Action]:
         """Drop everything in flight of these sources as stopped: nobody is left who could do it."""
         actions: list[Action] = []
         for name in source_names:
-            self._sources[name].waiting.clear()
             for seq in sorted(self._sources[name].frames):
                 actions += self._drop(FrameKey(name, seq), Stage.DISPATCH, Reason.STOPPED)
         return actions
@@ -237,13 +222,10 @@ class Dispatcher:
         self.ignored += 1
         return []
 
-    def _is_silent(self, replica: ReplicaRecord, now_s: float) -> bool:
-        patience_s = self._settings.loading_timeout_s if replica.is_loading else self._settings.heartbeat_timeout_s
-        return now_s - replica.heard_s > patience_s
-
     def _comes_again(self, frame: FrameInFlight, now_s: float) -> list[Action]:
         frame.phase = Phase.WAITING
-        self._redo.append(frame.key)
+        frame.since_s = now_s
+        self._waiting.add_again(frame)
         return self._keep_newest(frame.key.source) + self._hand_out(now_s)
 
     def _keep_newest(self, name: str) -> list[Action]:
@@ -251,32 +233,11 @@ class Dispatcher:
         source = self._sources[name]
         if not source.is_live:
             return []
-        *older, newest = sorted(seq for seq, frame in source.frames.items() if frame.phase is Phase.WAITING)
-        source.waiting = deque(seq for seq in source.waiting if seq == newest)
-        return [action for seq in older for action in self._drop(FrameKey(name, seq), Stage.DISPATCH, Reason.NEWER)]
-
-    def _gives_back(self, name: str, key: FrameKey, now_s: float) -> FrameInFlight | None:
-        """Free the credit of a frame that a replica reports on; None if nobody waits for that report."""
-        replica = self._replicas.get(name)
-        if replica is None:
-            return None
-        replica.heard_s = now_s
-        frame = replica.held.pop(key, None)
-        return frame if frame is not None and self._is_in_flight(frame) else None
-
-    def _take_from(self, replica: ReplicaRecord) -> list[FrameInFlight]:
-        """List the frames that a replica holds and that were neither abandoned nor forgotten."""
-        return [frame for frame in replica.held.values() if self._is_in_flight(frame)]
-
-    def _is_in_flight(self, frame: FrameInFlight) -> bool:
-        return self._sources[frame.key.source].frames.get(frame.key.seq) is frame
-
-    def _miss(self, replica: ReplicaRecord, held: Collection[FrameKey], now_s: float) -> list[Action]:
-        """Take back the frames that a replica was given long ago and has not."""
-        patience_s = self._settings.way_timeout_s
-        missing = [key for key, frame in replica.held.items() if key not in held and now_s - frame.given_s > patience_s]
-        frames = [replica.held.pop(key) for key in missing]
-        return [self._recall(frame) for frame in frames if self._is_in_flight(frame)]
+        waiting = [frame for frame in source.frames.values() if frame.is_waiting]
+        *older, newest = sorted(waiting, key=lambda frame: frame.key.seq)
+        # It takes the others' place in time too, lest a fast source wait for its batch for ever.
+        newest.since_s = min(frame.since_s for frame in waiting)
+        return [action for frame in older for action in self._drop(frame.key, Stage.DISPATCH, Reason.NEWER)]
 
     def _lose(self, frame: FrameInFlight) -> list[Action]:
         frame.losses += 1
@@ -295,7 +256,7 @@ class Dispatcher:
 
     def _end(self, key: FrameKey, drop: Drop | None) -> list[Action]:
         source = self._sources[key.source]
-        del source.frames[key.seq]
+        source.frames.pop(key.seq).phase = Phase.ENDED
         source.counts.end(drop)
         source.endings.append((key.seq, drop))
         return [End(key, drop), *self._finish(key.source)]
@@ -308,42 +269,19 @@ class Dispatcher:
         return [Finish(name)]
 
     def _hand_out(self, now_s: float) -> list[Action]:
-        """Give waiting frames to free replicas until either runs out."""
+        """Give waiting frames to free replicas until either runs out, or the rest waits for fuller batches."""
         actions: list[Action] = []
-        while (replica := self._freest()) is not None:
-            key = self._next_waiting()
-            if key is None:
-                break
-            source = self._sources[key.source]
-            frame = source.frames[key.seq]
-            if source.max_age_s is not None and now_s - frame.captured_s > source.max_age_s:
-                actions += self._drop(key, Stage.DISPATCH, Reason.EXPIRED)
+        while (found := self._matchmaker.next(now_s)) is not None:
+            name, frames = found
+            too_old = [frame for frame in frames if self._is_too_old(frame, now_s)]
+            if too_old:
+                actions += [a for f in too_old for a in self._drop(f.key, Stage.DISPATCH, Reason.EXPIRED)]
                 continue
-            frame.phase = Phase.HELD
-            frame.given_s = now_s
-            self._replicas[replica].held[key] = frame
-            actions.append(Assign(replica, key))
+            self._waiting.take(frames)
+            self._replicas.give(name, frames, now_s)
+            actions.append(Assign(name, tuple(frame.key for frame in frames)))
         return actions
 
-    def _freest(self) -> str | None:
-        """Name the replica with the most room, the one that came first among equals."""
-        best = max(self._replicas, key=lambda name: self._replicas[name].free, default=None)
-        return best if best is not None and self._replicas[best].free > 0 else None
-
-    def _next_waiting(self) -> FrameKey | None:
-        """Take the next frame: those that come again first, then one of each source in turn."""
-        while self._redo:
-            key = self._redo.popleft()
-            if key.seq in self._sources[key.source].frames:
-                return key
-        while self._turns:
-            name = self._turns.popleft()
-            waiting = self._sources[name].waiting
-            if not waiting:
-                continue
-            key = FrameKey(name, waiting.popleft())
-            if waiting:
-                self._turns.append(name)
-            if key.seq in self._sources[name].frames:
-                return key
-        return None
+    def _is_too_old(self, frame: FrameInFlight, now_s: float) -> bool:
+        max_age_s = self._sources[frame.key.source].max_age_s
+        return max_age_s is not None and now_s - frame.captured_s > max_age_s

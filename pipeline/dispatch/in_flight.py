@@ -9,26 +9,33 @@ from enum import Enum, StrEnum, auto
 from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.stages.items import Drop, FrameKey
 
-__all__ = ["FrameInFlight", "Phase", "ReplicaRecord", "ReplicaState", "ReplicaView", "SourceRecord"]
+__all__ = ["FrameInFlight", "Phase", "ReplicaRecord", "ReplicaState", "ReplicaView", "Size", "SourceRecord"]
+
+#: Height and width of a network input.
+Size = tuple[int, int]
 
 #: Endings that are remembered for each source: far more than outputs hold back between two fragments of a video.
 _REMEMBERED = 20_000
 
 
 class Phase(Enum):
-    """Where a frame in flight is: waiting for a replica, held by one, or asked of its lane again."""
+    """Where a frame is: waiting for a replica, held by one, or asked of its lane again; or it is in flight no more."""
 
     WAITING = auto()
     HELD = auto()
     RECALLED = auto()
+    ENDED = auto()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class FrameInFlight:
     """A frame in flight."""
 
     key: FrameKey
     captured_s: float
+    size: Size
+    #: Since when it waits, or a frame of its source that it took the place of.
+    since_s: float
     phase: Phase = Phase.WAITING
     #: Replicas that were lost, or failed, with it in hand.
     losses: int = 0
@@ -36,6 +43,21 @@ class FrameInFlight:
     was_recalled: bool = False
     #: When it was last given to a replica.
     given_s: float = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """True while it waits for a replica."""
+        return self.phase is Phase.WAITING
+
+    @property
+    def is_in_flight(self) -> bool:
+        """True until it ends, or is forgotten with its lane."""
+        return self.phase is not Phase.ENDED
+
+    @property
+    def is_on_trial(self) -> bool:
+        """True if it may have brought a replica down; the others that were lost with it may have as well."""
+        return self.losses > 0
 
 
 @dataclass(slots=True)
@@ -45,7 +67,6 @@ class SourceRecord:
     is_live: bool
     max_age_s: float | None
     frames: dict[int, FrameInFlight] = field(default_factory=dict)
-    waiting: deque[int] = field(default_factory=deque)
     counts: FrameCounts = field(default_factory=FrameCounts)
     #: The seq that the lane will send next.
     next_seq: int = 0
@@ -59,8 +80,9 @@ class SourceRecord:
         redone = [drop for ended, drop in self.endings if ended >= seq]
         self.endings = deque(((ended, drop) for ended, drop in self.endings if ended < seq), maxlen=_REMEMBERED)
         self.counts.forget(redone, len(self.frames))
+        for frame in self.frames.values():
+            frame.phase = Phase.ENDED
         self.frames.clear()
-        self.waiting.clear()
         self.next_seq = seq
         self.has_ended = self.is_finished = False
 
@@ -89,6 +111,8 @@ class ReplicaRecord:
 
     heard_s: float
     credits: int = 0
+    #: How many frames of one size it likes to be given together.
+    batch: int = 1
     is_loading: bool = True
     #: The frames themselves, since a lane that goes on after another one may send the same keys anew.
     held: dict[FrameKey, FrameInFlight] = field(default_factory=dict)
@@ -102,5 +126,13 @@ class ReplicaRecord:
 
     @property
     def free(self) -> int:
-        """How many more frames it takes."""
-        return 0 if self.is_loading else self.credits - len(self.held)
+        """How many more frames it takes; none beside one on trial."""
+        # One on trial was given when it held nothing.
+        first = next(iter(self.held.values()), None)
+        is_trying = first is not None and first.is_on_trial and first.is_in_flight
+        return 0 if self.is_loading or is_trying else self.credits - len(self.held)
+
+    @property
+    def most(self) -> int:
+        """How many frames it is given together at most."""
+        return max(1, min(self.batch, self.credits))

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import zmq
 
-from posestream.pipeline.dispatch.loop import tasks_identity
 from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane.state import POLL_MS, LaneState
 from posestream.pipeline.wire.convert import task_of
+from posestream.pipeline.wire.identities import tasks_identity
 from posestream.pipeline.wire.messages import Done, FrameReady, LaneDrop, LaneEnd, Recall
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.stages.errors import SourceError

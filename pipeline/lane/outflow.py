@@ -9,12 +9,12 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from posestream.pipeline.dispatch.loop import results_identity
 from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane.sequencer import Sequencer
 from posestream.pipeline.lane.sinks import Sinks
 from posestream.pipeline.lane.state import POLL_MS, FrameRate, LaneState
 from posestream.pipeline.wire.convert import poses_of
+from posestream.pipeline.wire.identities import results_identity
 from posestream.pipeline.wire.messages import Done, Dropped, Envelope, Finished, FrameReady, LaneHello, Posed, Welcome
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, send, wait_for
 from posestream.stages.items import Drop, Frame, FrameKey, Poses

@@ -13,7 +13,7 @@ import numpy as np
 import zmq
 from pydantic import TypeAdapter
 
-from posestream.pipeline.dispatch.loop import DispatchLoop, report_identity
+from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
 from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import Lane, LanePlan
@@ -25,6 +25,7 @@ from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import OutputTable
 from posestream.pipeline.supervision.parent import Parent
 from posestream.pipeline.supervision.process import ChildProcess, LogOptions
+from posestream.pipeline.wire.identities import report_identity
 from posestream.pipeline.wire.messages import LaneReport, array
 from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, send
 from posestream.stages.errors import OutputError, SourceError

@@ -172,13 +172,14 @@ class InferLoop:
                 self._heard_s = time.monotonic()
 
     def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
-        """Queue frames, or give them back where the pictures do not fit."""
-        try:
-            pairs = zip(work.tasks, payloads, strict=True)
-            self._queue += [FrameJob(task, image_of(task, data), self._ensemble) for task, data in pairs]
-            self._held |= {FrameKey(task.source, task.seq): None for task in work.tasks}
-        except (DecodeError, ValueError) as error:
-            for task in work.tasks:
+        """Queue frames, and give back those whose pictures do not fit."""
+        for task, payload in itertools.zip_longest(work.tasks, payloads[: len(work.tasks)]):
+            try:
+                if len(work.tasks) != len(payloads):
+                    raise DecodeError(f"{len(payloads)} pictures of {len(work.tasks)} frames")
+                self._queue.append(FrameJob(task, image_of(task, payload), self._ensemble))
+                self._held[FrameKey(task.source, task.seq)] = None
+            except DecodeError as error:
                 self._fail(task, error)
 
     def _begin(self, engine: Engine) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import zmq
 
 from posestream.pipeline.dispatch.loop import DispatchLoop
+from posestream.pipeline.dispatch.settings import DispatcherSettings
 from posestream.pipeline.job import Job
 from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import LanePlan
@@ -110,6 +111,10 @@ def _plan(job: Job, run: str) -> LanePlan:
     )
 
 
+def _dispatcher_settings(job: Job) -> DispatcherSettings:
+    return DispatcherSettings(batch_wait_s=job.settings.replicas.batch_wait_ms / 1000)
+
+
 def _replica_name(number: int, generation: int) -> str:
     """Name a replica; a successor has a name of its own, so that late words of the dead are not taken for its."""
     return f"replica-{number}.{generation}" if generation else f"replica-{number}"
@@ -128,7 +133,8 @@ class _Threads:
         run = secrets.token_hex(3)
         self._plan = _plan(job, run)
         self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
-        self.dispatch = DispatchLoop(context, self._addresses, serve_message(job.choice.spec, job.settings))
+        serve = serve_message(job.choice.spec, job.settings)
+        self.dispatch = DispatchLoop(context, self._addresses, serve, _dispatcher_settings(job))
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
@@ -165,7 +171,7 @@ class _Processes:
         self._serve = serve_message(job.choice.spec, job.settings)
         #: What passes on the lines of each source that has standard output.
         self._relays: dict[str, LineRelay] = {}
-        self.dispatch = DispatchLoop(context, self._addresses, self._serve)
+        self.dispatch = DispatchLoop(context, self._addresses, self._serve, _dispatcher_settings(job))
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""

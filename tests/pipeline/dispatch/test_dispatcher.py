@@ -35,7 +35,7 @@ def test_a_frame_goes_to_a_replica_and_ends_with_its_result() -> None:
     made = dispatcher("door")
     key = FrameKey("door", 0)
     assert take(made, "door", 0) == []
-    assert made.replica_joined("r1", 1, 0.0) == [Assign("r1", key)]
+    assert made.replica_joined("r1", 1, 0.0) == [Assign("r1", (key,))]
     assert made.result("r1", key, 0.01, 0.1) == [End(key, None)]
     assert made.lane_ended("door") == [Finish("door")]
     assert made.counts["door"].posed == 1
@@ -60,7 +60,7 @@ def test_newer_a_live_source_keeps_its_newest_frame() -> None:
         dropped("door", 0, Stage.DISPATCH, Reason.NEWER),
         dropped("door", 1, Stage.DISPATCH, Reason.NEWER),
     ]
-    assert made.replica_joined("r1", 4, 0.0) == [Assign("r1", FrameKey("door", 2))]
+    assert made.replica_joined("r1", 4, 0.0) == [Assign("r1", (FrameKey("door", 2),))]
 
 
 def test_newer_beats_a_frame_that_comes_again() -> None:
@@ -106,7 +106,7 @@ def test_poison_a_frame_that_brings_down_two_replicas_is_dropped() -> None:
     take(made, "file", 0)
     assert made.replica_lost("r1", 0.1) == [RecallFrame(key)]
     made.replica_joined("r2", 1, 0.2)
-    assert take(made, "file", 0) == [Assign("r2", key)]
+    assert take(made, "file", 0) == [Assign("r2", (key,))]
     assert made.failed("r2", key, 0.3) == [dropped("file", 0, Stage.INFER, Reason.POISON)]
 
 
@@ -116,7 +116,7 @@ def test_a_replica_that_leaves_blames_no_frame() -> None:
     key = FrameKey("file", 0)
     take(made, "file", 0)
     for number in range(5):
-        assert made.replica_joined(f"r{number}", 1, 0.0) == [Assign(f"r{number}", key)]
+        assert made.replica_joined(f"r{number}", 1, 0.0) == [Assign(f"r{number}", (key,))]
         assert made.replica_left(f"r{number}", 0.0) == [RecallFrame(key)]
         assert take(made, "file", 0) == []
     assert made.redelivered == 5
@@ -142,7 +142,7 @@ def test_frames_after_an_abandonment_are_taken_as_ever() -> None:
     take(made, "door", 0)
     made.abandon(["door"])
     assert take(made, "door", 1) == []
-    assert made.replica_joined("r1", 1, 0.0) == [Assign("r1", FrameKey("door", 1))]
+    assert made.replica_joined("r1", 1, 0.0) == [Assign("r1", (FrameKey("door", 1),))]
 
 
 def test_redone_frames_go_ahead_of_new_ones() -> None:
@@ -150,9 +150,93 @@ def test_redone_frames_go_ahead_of_new_ones() -> None:
     made = dispatcher("file")
     made.replica_joined("r1", 2, 0.0)
     take(made, "file", 0, 1, 2, 3)
-    made.replica_lost("r1", 0.1)
+    made.replica_left("r1", 0.1)
     take(made, "file", 1, 0)
-    assert made.replica_joined("r2", 3, 0.2) == [Assign("r2", FrameKey("file", seq)) for seq in (1, 0, 2)]
+    assert made.replica_joined("r2", 3, 0.2) == [Assign("r2", (FrameKey("file", seq),)) for seq in (1, 0, 2)]
+
+
+def test_frames_that_were_lost_with_a_replica_are_tried_alone() -> None:
+    """Only the frame that brings down a second replica is poison: those beside it the first time are innocent."""
+    made = dispatcher("file")
+    made.replica_joined("r1", 3, 0.0)
+    take(made, "file", 0, 1, 2)
+    first, poison, last = (FrameKey("file", seq) for seq in range(3))
+    made.replica_lost("r1", 0.1)
+    take(made, "file", 0, 1, 2, 3)
+    assert made.replica_joined("r2", 3, 0.2) == [Assign("r2", (first,))]
+    assert made.result("r2", first, 0.1, 0.3) == [End(first, None), Assign("r2", (poison,))]
+    assert made.replica_lost("r2", 0.4) == [dropped("file", 1, Stage.INFER, Reason.POISON)]
+    assert made.replica_joined("r3", 3, 0.5) == [Assign("r3", (last,))]
+    assert made.result("r3", last, 0.1, 0.6) == [End(last, None), Assign("r3", (FrameKey("file", 3),))]
+
+
+def test_a_replica_is_emptied_for_a_frame_on_trial() -> None:
+    """While a frame waits that was lost with a replica, nobody who has work is given more, and then it comes first."""
+    made = dispatcher("file", "door")
+    made.replica_joined("r1", 1, 0.0)
+    made.replica_joined("r2", 2, 0.0)
+    take(made, "file", 0, 1)
+    take(made, "door", 0, 1)
+    made.replica_lost("r1", 0.1)
+    assert take(made, "file", 1) == []
+    assert made.result("r2", FrameKey("file", 0), 0.1, 0.2) == [End(FrameKey("file", 0), None)]
+    ended = made.result("r2", FrameKey("door", 0), 0.1, 0.3)
+    assert ended == [End(FrameKey("door", 0), None), Assign("r2", (FrameKey("file", 1),))]
+
+
+def test_a_full_batch_is_handed_out_at_once() -> None:
+    """Frames of several sources fill a batch, in turn; what does not fill one waits, and it is told until when."""
+    made = dispatcher("door", "gate")
+    made.replica_joined("r1", 8, 0.0, 3)
+    assert take(made, "door", 0, 1, now_s=1.0) == []
+    assert made.due_s == 1.005
+    together = tuple(FrameKey(name, seq) for name, seq in (("door", 0), ("gate", 0), ("door", 1)))
+    assert take(made, "gate", 0, now_s=1.001) == [Assign("r1", together)]
+    assert made.due_s is None
+    assert take(made, "gate", 1, now_s=1.002) == []
+    assert made.due_s == 1.007
+
+
+def test_a_batch_is_not_waited_for_longer_than_set() -> None:
+    """Once its oldest frame has waited long enough, a batch is handed out as it is."""
+    made = dispatcher("door", "gate")
+    made.replica_joined("r1", 8, 0.0, 4)
+    take(made, "door", 0, now_s=1.0)
+    take(made, "gate", 0, now_s=1.004)
+    assert made.tick(1.0049) == []
+    assert made.tick(1.005) == [Assign("r1", (FrameKey("door", 0), FrameKey("gate", 0)))]
+
+
+def test_a_batch_is_of_one_size() -> None:
+    """Frames of another size wait for their own batch, and keep their place in the line."""
+    made = dispatcher("door", "gate")
+    made.replica_joined("r1", 8, 0.0, 2)
+    wide, high = (256, 456), (456, 256)
+    assert made.frame_taken(FrameKey("gate", 0), 0.0, 0.0, high) == []
+    assert made.frame_taken(FrameKey("door", 0), 0.0, 0.001, wide) == []
+    together = (FrameKey("door", 0), FrameKey("door", 1))
+    assert made.frame_taken(FrameKey("door", 1), 0.0, 0.002, wide) == [Assign("r1", together)]
+    assert made.tick(0.005) == [Assign("r1", (FrameKey("gate", 0),))]
+
+
+def test_a_batch_is_not_cut_to_the_room_that_is_left() -> None:
+    """A replica with work in hand is given the next batch when it has room for all of it, so that batches stay full."""
+    made = dispatcher("file")
+    made.replica_joined("r1", 5, 0.0, 4)
+    together = tuple(FrameKey("file", seq) for seq in range(4))
+    assert take(made, "file", *range(8)) == [Assign("r1", together)]
+    actions = [made.result("r1", key, 0.1, 0.1 + key.seq) for key in together]
+    assert [len(action) for action in actions] == [1, 1, 2, 1]
+    assert actions[2][1] == Assign("r1", tuple(FrameKey("file", seq) for seq in range(4, 8)))
+
+
+def test_a_fast_live_source_waits_no_longer_than_others() -> None:
+    """A newer frame takes the older one's place in time, so that a batch is not waited for again and again."""
+    made = dispatcher("door", live=1.0)
+    made.replica_joined("r1", 8, 0.0, 4)
+    take(made, "door", 0, now_s=1.0)
+    assert take(made, "door", 1, now_s=1.004) == [dropped("door", 0, Stage.DISPATCH, Reason.NEWER)]
+    assert made.due_s == 1.005
 
 
 def test_sources_take_turns() -> None:
@@ -161,7 +245,7 @@ def test_sources_take_turns() -> None:
     take(made, "file", 0, 1, 2, 3)
     take(made, "door", 0, 1)
     given = made.replica_joined("r1", 5, 0.0)
-    assert [(a.key.source, a.key.seq) for a in given if isinstance(a, Assign)] == [
+    assert [(a.keys[0].source, a.keys[0].seq) for a in given if isinstance(a, Assign)] == [
         ("file", 0),
         ("door", 0),
         ("file", 1),
@@ -198,7 +282,7 @@ def test_a_replica_that_was_given_up_is_back_with_its_next_heartbeat() -> None:
     take(made, "file", 0)
     made.tick(100.0)
     take(made, "file", 0)
-    assert made.replica_heard("r1", 100.1, is_loading=False, credit=1) == [Assign("r1", FrameKey("file", 0))]
+    assert made.replica_heard("r1", 100.1, is_loading=False, credit=1) == [Assign("r1", (FrameKey("file", 0),))]
 
 
 def test_a_frame_that_got_lost_on_the_way_is_handed_out_again() -> None:
@@ -211,7 +295,7 @@ def test_a_frame_that_got_lost_on_the_way_is_handed_out_again() -> None:
     assert made.replica_heard("r1", 5.0, is_loading=False, credit=3, held=[second]) == []
     assert made.replica_heard("r1", 5.1, is_loading=False, credit=3, held=[second]) == [RecallFrame(first)]
     assert made.replica_heard("r1", 5.2, is_loading=False, credit=3, held=[second]) == []
-    assert take(made, "file", 0, now_s=5.3) == [Assign("r1", first)]
+    assert take(made, "file", 0, now_s=5.3) == [Assign("r1", (first,))]
     assert set(made.replica_lost("r1", 5.4)) == {RecallFrame(first), RecallFrame(second), RecallFrame(third)}
     assert made.counts["file"].dropped.total() == 0
 
@@ -233,7 +317,7 @@ def test_a_lane_goes_on_where_its_outputs_stopped() -> None:
         made.result("r1", FrameKey("file", seq), 0.1, 0.1)
     made.lane_joined("file", is_live=False, max_age_s=None, first_seq=1)
     assert made.counts["file"].taken == made.counts["file"].posed == 1
-    assert take(made, "file", 1) == [Assign("r1", FrameKey("file", 1))]
+    assert take(made, "file", 1) == [Assign("r1", (FrameKey("file", 1),))]
     assert made.counts["file"].taken == 2
 
 
@@ -245,7 +329,7 @@ def test_a_dead_lanes_result_does_not_end_its_successors_frame() -> None:
     made.lane_joined("file", is_live=False, max_age_s=None, first_seq=0)
     take(made, "file", 0)
     key = FrameKey("file", 0)
-    assert made.result("r1", key, 0.1, 0.1) == [Assign("r1", key)]
+    assert made.result("r1", key, 0.1, 0.1) == [Assign("r1", (key,))]
     assert made.result("r1", key, 0.1, 0.2) == [End(key, None)]
 
 
@@ -268,4 +352,4 @@ def test_its_repr_tells_what_waits_and_what_is_held() -> None:
     made = dispatcher("file")
     made.replica_joined("r1", 1, 0.0)
     take(made, "file", 0, 1, 2)
-    assert repr(made) == "<Dispatcher sources=1 replicas=1 waiting=2 held=1>"
+    assert repr(made) == "<Dispatcher sources=1 waiting=2 <Replicas 1 held=1>>"

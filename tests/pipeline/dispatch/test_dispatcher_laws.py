@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,15 +15,20 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from posestream.pipeline.dispatch.actions import Action, Assign, End, Finish, RecallFrame
 from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettings
+from posestream.pipeline.dispatch.in_flight import Size
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
-SETTINGS = DispatcherSettings(heartbeat_timeout_s=5.0, loading_timeout_s=180.0, poison_after=2)
+SETTINGS = DispatcherSettings(heartbeat_timeout_s=5.0, loading_timeout_s=180.0, poison_after=2, batch_wait_s=0.02)
 #: The dispatcher's own reasons that a recorded source may meet.
 RECORDED_REASONS = {Reason.POISON, Reason.STOPPED}
 
 sources = st.sampled_from(["door", "file", "gate"])
 replicas = st.sampled_from(["r1", "r2"])
 picks = st.integers(0, 1_000_000)
+batches = st.sampled_from([1, 1, 2, 3, 8])
+#: Of network inputs; a source of pictures may have several.
+SIZES = ((256, 456), (368, 432))
+sizes = st.sampled_from([SIZES[0], SIZES[0], SIZES[1]])
 
 
 @dataclass
@@ -35,6 +41,9 @@ class SourceModel:
     has_ended: bool = False
     finishes: int = 0
     captured_s: dict[int, float] = field(default_factory=dict)
+    size: dict[int, Size] = field(default_factory=dict)
+    #: Since when each waits, or one of a live source that it took the place of.
+    since_s: dict[int, float] = field(default_factory=dict)
     #: Frames taken and not ended: "waiting", "again" (waiting after a recall), "held" or "recalled".
     state: dict[int, str] = field(default_factory=dict)
     losses: Counter[int] = field(default_factory=Counter)
@@ -43,6 +52,17 @@ class SourceModel:
 
     def waiting(self, *kinds: str) -> list[int]:
         return [seq for seq, state in self.state.items() if state in (kinds or ("waiting", "again"))]
+
+    def on_trial(self) -> list[int]:
+        return [seq for seq in self.waiting("again") if self.losses[seq]]
+
+    def due(self, now_s: float) -> list[int]:
+        return [seq for seq in self.waiting() if now_s >= self.since_s[seq] + SETTINGS.batch_wait_s]
+
+    def of_size(self, size: Size) -> list[int]:
+        """Frames that could be served together now: new ones only as far as none of another size is before them."""
+        again = [seq for seq in self.waiting("again") if self.size[seq] == size and not self.losses[seq]]
+        return again + list(itertools.takewhile(lambda seq: self.size[seq] == size, sorted(self.waiting("waiting"))))
 
     def go_back(self, first: int) -> None:
         self.taken, self.has_ended, self.finishes = first, False, 0
@@ -61,14 +81,22 @@ class ReplicaModel:
 
     heard_s: float
     credits: int
+    batch: int
     is_loading: bool
+    #: The frame that it was given alone, since it was lost with a replica before.
+    trial: FrameKey | None = None
     held: set[FrameKey] = field(default_factory=set)
     #: Those among them that were given by a lane that died since.
     stale: set[FrameKey] = field(default_factory=set)
 
     @property
     def room(self) -> int:
-        return 0 if self.is_loading else self.credits - len(self.held)
+        is_trying = self.trial in self.held and self.trial not in self.stale
+        return 0 if self.is_loading or is_trying else self.credits - len(self.held)
+
+    @property
+    def most(self) -> int:
+        return min(self.batch, self.credits)
 
 
 class DispatcherHistory(RuleBasedStateMachine):
@@ -93,16 +121,16 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     @initialize(
         max_ages_s=st.lists(st.sampled_from([None, 0.5, 3.0]), min_size=3, max_size=3),
-        credits=st.lists(st.integers(0, 3), max_size=2),
+        replicas=st.lists(st.tuples(st.integers(0, 6), batches), max_size=2),
     )
-    def lanes_and_replicas_join(self, max_ages_s: list[float | None], credits: list[int]) -> None:  # noqa: A002
+    def lanes_and_replicas_join(self, max_ages_s: list[float | None], replicas: list[tuple[int, int]]) -> None:
         """Recorded sources have no age; there may be no replica yet."""
         for name, max_age_s in zip(["door", "file", "gate"], max_ages_s, strict=False):
             is_live = max_age_s is not None
             self.lane_models[name] = SourceModel(is_live, max_age_s)
             assert self.dispatcher.lane_joined(name, is_live=is_live, max_age_s=max_age_s) == []
-        for name, credit in zip(["r1", "r2"], credits, strict=False):
-            self.replica_joins(name, credit)
+        for name, (credit, batch) in zip(["r1", "r2"], replicas, strict=False):
+            self.replica_joins(name, credit, batch)
 
     @rule(name=sources, back=st.integers(0, 6))
     def lane_goes_on_after_death(self, name: str, back: int) -> None:
@@ -116,17 +144,24 @@ class DispatcherHistory(RuleBasedStateMachine):
             replica.stale |= {key for key in replica.held if key.source == name}
         actions = self.dispatcher.lane_joined(name, is_live=lane.is_live, max_age_s=lane.max_age_s, first_seq=first)
         assert actions == []
+        self.passed_by[name] = set()
+        self.tick()  # as the loop does after every round: a frame on trial may have been forgotten
 
-    @rule(name=sources, age_s=st.sampled_from([0.0, 0.4, 2.0]), count=st.integers(1, 4))
-    def frames_come(self, name: str, age_s: float, count: int) -> None:
+    @rule(name=sources, age_s=st.sampled_from([0.0, 0.4, 2.0]), size=sizes, count=st.integers(1, 4))
+    def frames_come(self, name: str, age_s: float, size: Size, count: int) -> None:
         for _ in range(count):
             lane = self.lane_models.get(name)
             key, captured_s = FrameKey(name, lane.taken if lane else 0), self.now_s - age_s
             if lane is not None and not lane.has_ended:
-                lane.captured_s[key.seq] = captured_s
-                lane.state[key.seq] = "waiting"
-                lane.taken += 1
-            self.apply(self.dispatcher.frame_taken(key, captured_s, self.now_s))
+                self.begin(lane, key.seq, captured_s, size)
+            self.apply(self.dispatcher.frame_taken(key, captured_s, self.now_s, size))
+
+    def begin(self, lane: SourceModel, seq: int, captured_s: float, size: Size) -> None:
+        lane.captured_s[seq], lane.size[seq], lane.since_s[seq] = captured_s, size, self.now_s
+        if lane.is_live:
+            lane.since_s[seq] = min([self.now_s, *(lane.since_s[other] for other in lane.waiting())])
+        lane.state[seq] = "waiting"
+        lane.taken += 1
 
     @rule(name=sources, shift=st.sampled_from([-2, -1, 1, 5]))
     def frame_out_of_turn(self, name: str, shift: int) -> None:
@@ -165,32 +200,37 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     def answer(self, key: FrameKey) -> None:
         lane = self.lane_models[key.source]
+        size = lane.size[key.seq]
         if lane.state.get(key.seq) == "recalled":
+            lane.since_s[key.seq] = self.now_s
+            if lane.is_live:
+                newest = max([key.seq, *lane.waiting()])
+                lane.since_s[newest] = min([self.now_s, *(lane.since_s[other] for other in lane.waiting())])
             lane.state[key.seq] = "again"
         elif key.seq == lane.taken and not lane.has_ended:
             # It was recalled from a lane that died; its successor sends it as new.
-            lane.captured_s[key.seq], lane.state[key.seq] = self.now_s, "waiting"
-            lane.taken += 1
-        self.apply(self.dispatcher.frame_taken(key, self.now_s, self.now_s))
+            self.begin(lane, key.seq, self.now_s, size)
+        self.apply(self.dispatcher.frame_taken(key, self.now_s, self.now_s, size))
 
     # replicas
 
-    @rule(name=replicas, credit=st.integers(0, 4))
-    def replica_joins(self, name: str, credit: int) -> None:
+    @rule(name=replicas, credit=st.integers(0, 6), batch=batches)
+    def replica_joins(self, name: str, credit: int, batch: int) -> None:
         known = self.replica_models.get(name)
         if known is None or credit == 0:
             self.lose(name, blame=True)
-            self.replica_models[name] = ReplicaModel(self.now_s, credit, credit == 0)
+            self.replica_models[name] = ReplicaModel(self.now_s, credit, batch, credit == 0)
         else:
-            known.heard_s, known.credits, known.is_loading = self.now_s, credit, False
-        self.apply(self.dispatcher.replica_joined(name, credit, self.now_s))
+            known.heard_s, known.credits, known.batch, known.is_loading = self.now_s, credit, batch, False
+        self.apply(self.dispatcher.replica_joined(name, credit, self.now_s, batch))
 
-    @rule(name=replicas, is_loading=st.booleans(), credit=st.integers(0, 4))
-    def replica_beats(self, name: str, is_loading: bool, credit: int) -> None:
+    @rule(name=replicas, is_loading=st.booleans(), credit=st.integers(0, 6), batch=batches)
+    def replica_beats(self, name: str, is_loading: bool, credit: int, batch: int) -> None:
         """Also one that the dispatcher had lost: it comes back by its heartbeat."""
-        known = self.replica_models.setdefault(name, ReplicaModel(self.now_s, credit, True))
-        known.heard_s, known.credits, known.is_loading = self.now_s, credit, is_loading or credit == 0
-        self.apply(self.dispatcher.replica_heard(name, self.now_s, is_loading=is_loading, credit=credit))
+        known = self.replica_models.setdefault(name, ReplicaModel(self.now_s, credit, batch, True))
+        known.heard_s, known.credits, known.batch = self.now_s, credit, batch
+        known.is_loading = is_loading or credit == 0
+        self.apply(self.dispatcher.replica_heard(name, self.now_s, is_loading=is_loading, credit=credit, batch=batch))
 
     @rule(name=replicas)
     def replica_dies(self, name: str) -> None:
@@ -245,9 +285,19 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     # time and the end
 
-    @rule(step_s=st.sampled_from([0.01, 0.3, 2.0, 6.0, 200.0]))
+    @rule(step_s=st.sampled_from([0.01, 0.01, 0.02, 0.3, 2.0, 6.0, 200.0]))
     def time_passes(self, step_s: float) -> None:
         self.now_s += step_s
+        self.tick()
+
+    @precondition(lambda self: self.dispatcher.due_s is not None)
+    @rule()
+    def time_comes(self) -> None:
+        """It is called when it asked for it."""
+        self.now_s = max(self.now_s, self.dispatcher.due_s or 0.0)
+        self.tick()
+
+    def tick(self) -> None:
         for name, replica in list(self.replica_models.items()):
             patience_s = SETTINGS.loading_timeout_s if replica.is_loading else SETTINGS.heartbeat_timeout_s
             if self.now_s - replica.heard_s > patience_s:
@@ -261,6 +311,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         self.is_abandoning = False
         for name in names & self.lane_models.keys():
             assert not self.lane_models[name].state
+        self.tick()
 
     # books
 
@@ -289,7 +340,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         for action in actions:
             match action:
                 case Assign():
-                    self.assigned(action.replica, action.key)
+                    self.assigned(action.replica, action.keys)
                 case End():
                     self.ended(action.key, action.drop)
                 case RecallFrame():
@@ -302,8 +353,50 @@ class DispatcherHistory(RuleBasedStateMachine):
                     assert lane.has_ended
                     assert not lane.state, "finished with frames in flight"
                     lane.finishes += 1
+        for name, lane in self.lane_models.items():
+            if not lane.waiting("waiting"):
+                self.passed_by[name] = set()
 
-    def assigned(self, name: str, key: FrameKey) -> None:
+    def assigned(self, name: str, keys: tuple[FrameKey, ...]) -> None:
+        replica = self.replica_models[name]
+        lanes = [self.lane_models[key.source] for key in keys]
+        batch_sizes = {lane.size[key.seq] for lane, key in zip(lanes, keys, strict=True)}
+        assert len(batch_sizes) == 1, "a batch is of one size"
+        assert 1 <= len(keys) <= replica.most, "no more together than the replica likes"
+        (size,) = batch_sizes
+        if lanes[0].losses[keys[0].seq]:
+            assert len(keys) == 1, "a frame on trial is alone"
+            assert not replica.held, "a frame on trial is given to a replica that holds nothing"
+            replica.trial = keys[0]
+        else:
+            replica.trial = None
+            self.check_fullness(replica, keys, size)
+        self.check_first(keys[0], size, replica.most)
+        for key in keys:
+            self.assigned_one(name, key, size)
+
+    def check_fullness(self, replica: ReplicaModel, keys: tuple[FrameKey, ...], size: Size) -> None:
+        """A batch that is not full has all that there is, and has waited."""
+        assert not any(self.lane_models[key.source].losses[key.seq] for key in keys), "a frame on trial is alone"
+        there = sum(len(lane.of_size(size)) for lane in self.lane_models.values())
+        assert len(keys) == min(replica.most, there), "frames of this size were left out"
+        if len(keys) < replica.most:
+            due = [key for key in keys if key.seq in self.lane_models[key.source].due(self.now_s)]
+            assert due, "a batch that is not full did not wait for others"
+
+    def check_first(self, key: FrameKey, size: Size, most: int) -> None:
+        """Nobody who could be served now is passed over for a batch that begins with this frame."""
+        if self.lane_models[key.source].state[key.seq] == "again":
+            return
+        for name, lane in self.lane_models.items():
+            for seq in lane.waiting("again"):
+                is_ready = most == 1 or lane.losses[seq] or seq in lane.due(self.now_s) or lane.size[seq] == size
+                assert not is_ready, "redone frames go first"
+            first = min(lane.waiting("waiting"), default=None)
+            if first is not None and name != key.source and (most == 1 or first in lane.due(self.now_s)):
+                assert key.source not in self.passed_by.get(name, ()), f"{key.source} went first twice, {name} waits"
+
+    def assigned_one(self, name: str, key: FrameKey, size: Size) -> None:
         lane, replica = self.lane_models[key.source], self.replica_models[name]
         assert key.seq not in lane.ended, "an ended frame is never assigned"
         is_again = lane.state[key.seq] == "again"
@@ -311,33 +404,38 @@ class DispatcherHistory(RuleBasedStateMachine):
         assert replica.room > 0, "more than the replica's credits"
         if lane.max_age_s is not None:
             assert self.now_s - lane.captured_s[key.seq] <= lane.max_age_s, "too old to be inferred"
-        self.check_order(key, is_again)
+        self.check_order(key, size, is_again)
         lane.state[key.seq] = "held"
         replica.held.add(key)
         replica.stale.discard(key)
         self.given.append((name, key))
         if not is_again:
-            self.check_fairness(key.source)
+            self.check_fairness(key.source, size)
 
-    def check_order(self, key: FrameKey, is_again: bool) -> None:
+    def check_order(self, key: FrameKey, size: Size, is_again: bool) -> None:
         lane = self.lane_models[key.source]
         if not is_again:
-            assert not any(other.waiting("again") for other in self.lane_models.values()), "redone frames go first"
+            for other in self.lane_models.values():
+                assert not any(other.state[seq] == "again" for seq in other.of_size(size)), "redone frames go first"
             assert key.seq == min(lane.waiting("waiting")), "new frames of a source go in order"
 
-    def check_fairness(self, served: str) -> None:
+    def check_fairness(self, served: str, size: Size) -> None:
         for name, lane in self.lane_models.items():
-            if name == served or not lane.waiting("waiting"):
+            waiting = lane.waiting("waiting")
+            if name == served or not waiting:
                 self.passed_by[name] = set()
             else:
                 passed = self.passed_by.setdefault(name, set())
-                assert served not in passed, f"{served} was served twice while {name} waited"
+                if lane.size[min(waiting)] == size:
+                    assert served not in passed, f"{served} was served twice while {name} waited"
                 passed.add(served)
 
     def ended(self, key: FrameKey, drop: Drop | None) -> None:
         lane = self.lane_models[key.source]
         assert key.seq not in lane.ended, "a frame ends once"
         state = lane.state.pop(key.seq)
+        for replica in self.replica_models.values():
+            replica.trial = None if replica.trial == key else replica.trial
         lane.ended[key.seq] = "" if drop is None else f"{drop.stage}/{drop.reason}"
         if drop is None:
             assert self.posing is not None
@@ -393,9 +491,29 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_idle_while_frames_wait(self) -> None:
+        """A replica with room for all that it likes together leaves no full batch, nor what has waited long enough."""
         assert set(self.dispatcher.replicas) == set(self.replica_models)
-        if any(replica.room > 0 for replica in self.replica_models.values()):
-            assert not any(lane.waiting() for lane in self.lane_models.values())
+        lanes = self.lane_models.values()
+        since_s = [lane.since_s[seq] for lane in lanes for seq in lane.waiting()]
+        for replica in self.replica_models.values():
+            # While frames on trial wait, replicas are emptied for them.
+            may_take = not replica.held or not any(lane.on_trial() for lane in lanes)
+            if replica.room >= max(1, replica.most) and may_take:
+                assert not any(lane.due(self.now_s) for lane in lanes)
+                for size in SIZES:
+                    assert sum(len(lane.of_size(size)) for lane in lanes) < replica.most
+                if since_s:
+                    assert self.dispatcher.due_s is not None, "nobody will see to what waits"
+                    assert self.dispatcher.due_s <= min(since_s) + SETTINGS.batch_wait_s
+
+    @invariant()
+    def frames_on_trial_are_alone(self) -> None:
+        """Only the frame that brings a replica down a second time is there to be blamed."""
+        for replica in self.replica_models.values():
+            for key in replica.held - replica.stale:
+                lane = self.lane_models[key.source]
+                if key.seq in lane.state and lane.losses[key.seq]:
+                    assert replica.held == {key}
 
     @invariant()
     def live_sources_stay_fresh(self) -> None:
@@ -417,6 +535,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         self.counts_add_up()
         self.held_is_with_somebody()
         self.nobody_is_idle_while_frames_wait()
+        self.frames_on_trial_are_alone()
         self.live_sources_stay_fresh()
         self.poison_does_not_go_round()
         self.finish_comes_once()
@@ -425,10 +544,12 @@ class DispatcherHistory(RuleBasedStateMachine):
         """Everybody is well and answers: then everything ends."""
         for name in list(self.lane_models):
             self.lane_ends(name)
-        self.replica_joins("r1", 2)
+        self.replica_joins("r1", 2, 2)
         for _ in range(10 + 3 * sum(len(lane.state) for lane in self.lane_models.values())):
             for replica in self.replica_models:
-                self.replica_beats(replica, False, 2)
+                self.replica_beats(replica, False, 2, 2)
+            if self.dispatcher.due_s is not None:
+                self.time_comes()
             for name, lane in self.lane_models.items():
                 for seq in lane.waiting("recalled"):
                     self.answer(FrameKey(name, seq))
@@ -451,19 +572,23 @@ class TestDispatcherHistory(DispatcherHistory.TestCase):  # type: ignore[name-de
 def walk(machine: DispatcherHistory, random: Random) -> None:
     """Let anything happen once; what a run is mostly made of happens most."""
     name, replica, pick = random.choice(["door", "file", "gate"]), random.choice(["r1", "r2"]), random.randrange(10**6)
+    size, batch = random.choice([SIZES[0], SIZES[0], SIZES[1]]), random.choice([1, 1, 2, 3, 8])
     steps: list[tuple[int, Callable[[], None]]] = [
-        (20, lambda: machine.frames_come(name, random.choice([0.0, 0.4, 2.0]), random.randint(1, 4))),
+        (20, lambda: machine.frames_come(name, random.choice([0.0, 0.4, 2.0]), size, random.randint(1, 4))),
         (2, lambda: machine.frame_out_of_turn(name, random.choice([-2, -1, 1]))),
         (2, lambda: machine.lane_drops(name)),
         (1, lambda: machine.lane_ends(name)),
         (2, lambda: machine.lane_goes_on_after_death(name, random.randint(0, 6))),
-        (3, lambda: machine.replica_joins(replica, random.randint(0, 4))),
-        (3, lambda: machine.replica_beats(replica, random.random() < 0.2, random.randint(1, 3))),
+        (3, lambda: machine.replica_joins(replica, random.randint(0, 6), batch)),
+        (3, lambda: machine.replica_beats(replica, random.random() < 0.2, random.randint(1, 6), batch)),
         (2, lambda: machine.replica_dies(replica)),
         (2, lambda: machine.replica_leaves(replica)),
-        (2, lambda: machine.time_passes(random.choice([0.01, 0.3, 2.0, 6.0, 200.0]))),
+        (6, lambda: machine.time_passes(random.choice([0.01, 0.02]))),
+        (2, lambda: machine.time_passes(random.choice([0.3, 2.0, 6.0, 200.0]))),
         (1, lambda: machine.everything_is_abandoned({name})),
     ]
+    if machine.dispatcher.due_s is not None:
+        steps.append((10, machine.time_comes))
     if machine.held_now():
         steps.append(
             (20, lambda: machine.result_comes(pick, random.choice([0.0, 0.1, 1.0]), random.choice([0.0, 0.3])))
@@ -482,7 +607,7 @@ def test_long_histories_keep_every_law(seed: int) -> None:
     """The laws hold over histories much longer than those that are searched for a short counterexample."""
     random = Random(seed)  # noqa: S311 - a history, not a secret
     machine = DispatcherHistory()
-    machine.lanes_and_replicas_join([random.choice([None, None, 0.5, 3.0]) for _ in range(3)], [2, 1])
+    machine.lanes_and_replicas_join([random.choice([None, None, 0.5, 3.0]) for _ in range(3)], [(4, 2), (2, 1)])
     for _ in range(300):
         walk(machine, random)
         machine.check_laws()
