@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgpack
 import zmq
 
+from posestream.pipeline.wire.envelope import encode
 from posestream.pipeline.wire.messages import (
     Heartbeat,
     LaneEnd,
@@ -20,7 +21,6 @@ from posestream.pipeline.wire.messages import (
     Result,
     Task,
     Work,
-    encode,
 )
 
 __all__ = ["fuzz", "fuzz_raw"]

@@ -19,7 +19,8 @@ import zmq
 from numpy.typing import NDArray
 
 from posestream.pipeline.bench.measure import report
-from posestream.pipeline.wire.messages import Done, Envelope, Fields, FrameReady, Stop, Task, array
+from posestream.pipeline.wire.envelope import Envelope, array
+from posestream.pipeline.wire.messages import Done, Fields, FrameReady, Stop, Task
 from posestream.pipeline.wire.sockets import COPIED_BYTES, Sockets, ZmqContext, ZmqSocket, send, wait_for
 
 __all__ = ["measure_hop", "serve_peer"]

@@ -21,9 +21,9 @@ from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.dispatch.told import Report, Told
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire.convert import is_whole
+from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.identities import lane_speaker
 from posestream.pipeline.wire.messages import (
-    Envelope,
     Failed,
     Heard,
     Heartbeat,

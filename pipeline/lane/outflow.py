@@ -14,8 +14,9 @@ from posestream.pipeline.lane.sequencer import Sequencer
 from posestream.pipeline.lane.sinks import Sinks
 from posestream.pipeline.lane.state import POLL_MS, FrameRate, LaneState
 from posestream.pipeline.wire.convert import poses_of
+from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.identities import results_identity
-from posestream.pipeline.wire.messages import Done, Dropped, Envelope, Finished, FrameReady, LaneHello, Posed, Welcome
+from posestream.pipeline.wire.messages import Done, Dropped, Finished, FrameReady, LaneHello, Posed, Welcome
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, send, wait_for
 from posestream.stages.items import Drop, Frame, FrameKey, Poses
 from posestream.stages.message import MessageWriter

@@ -25,8 +25,9 @@ from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import OutputTable
 from posestream.pipeline.supervision.parent import Parent
 from posestream.pipeline.supervision.process import ChildProcess, LogOptions
+from posestream.pipeline.wire.envelope import array
 from posestream.pipeline.wire.identities import report_identity
-from posestream.pipeline.wire.messages import LaneReport, array
+from posestream.pipeline.wire.messages import LaneReport
 from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, send
 from posestream.stages.errors import OutputError, SourceError
 from posestream.stages.output.display import DisplaySink

@@ -8,12 +8,8 @@ import zmq
 
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.wire.convert import maps_of, people_payloads, posed_of
-from posestream.pipeline.wire.messages import (
-    Done,
-    Envelope,
-    Fields,
-    Result,
-)
+from posestream.pipeline.wire.envelope import Envelope
+from posestream.pipeline.wire.messages import Done, Fields, Result
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, send, wait_for
 from posestream.stages.group.group import Group
 

@@ -19,9 +19,9 @@ from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
 from posestream.pipeline.replica.frame_job import FrameJob
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.wire.convert import fields_of, image_of
+from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import (
     Done,
-    Envelope,
     Failed,
     Heard,
     Heartbeat,

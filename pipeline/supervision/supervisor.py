@@ -11,12 +11,13 @@ from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.dispatch.loop import DispatchLoop
-from posestream.pipeline.errors import ExitCode, PipelineError, ReplicaError, exit_code_of
+from posestream.pipeline.errors import PipelineError, ReplicaError
 from posestream.pipeline.summary import SourceReport, Summary
 from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.slot import Slot
+from posestream.pipeline.supervision.verdict import exit_code, fate, no_replica_left
 from posestream.pipeline.wire.sockets import ZmqContext
 
 __all__ = ["Supervisor"]
@@ -199,7 +200,7 @@ class Supervisor:
         if not self._is_stopping:
             for lane in self._lanes:
                 self._watch_lane(lane, now_s)
-        fatal = self._crash or self._no_replica_left()
+        fatal = self._crash or no_replica_left(self._replicas)
         if fatal is not None and self._error is None:
             self._error = fatal
             self.stop()
@@ -257,15 +258,6 @@ class Supervisor:
         elif lane.has_died:
             slot.fail(now_s, lane.death)
 
-    def _no_replica_left(self) -> BaseException | None:
-        """Give the reason to stop where every replica of our own has failed for good."""
-        if not self._replicas or not all(slot.is_exhausted for slot in self._replicas):
-            return None
-        refusals = [slot.error for slot in self._replicas if isinstance(slot.error, EngineError | ModelError)]
-        return (
-            refusals[0] if refusals else ReplicaError(f"replicas kept failing; the last time {self._replicas[0].error}")
-        )
-
     def _summary(self) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.
         self._error = self._error or self._crash
@@ -275,7 +267,7 @@ class Supervisor:
                 self.counts(slot.part.name),
                 slot.part.progress,
                 slot.part.paths,
-                slot.part.source_error or self._fate(slot),
+                slot.part.source_error or fate(slot, self._hung),
                 slot.restarts,
             )
             for slot in self._lanes
@@ -284,31 +276,12 @@ class Supervisor:
         return Summary(
             sources,
             self.engine,
-            self._exit_code(),
+            exit_code(self._error, self._lanes, self._hung),
             self._error,
             output_errors,
             self.replica_restarts,
             self.redelivered,
         )
-
-    def _exit_code(self) -> ExitCode:
-        """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
-        if self._error is not None:
-            return exit_code_of(self._error)
-        if any(self._fate(slot) for slot in self._lanes):
-            return ExitCode.REPLICAS
-        if any(lane.output_errors for lane in self.lanes):
-            return ExitCode.OUTPUT
-        codes = [exit_code_of(lane.source_error) for lane in self.lanes if lane.source_error]
-        return min(codes, default=ExitCode.DONE)
-
-    def _fate(self, slot: Slot[LaneHandle]) -> ReplicaError | None:
-        """Give what ended a lane for good before its work was done; None where nothing did."""
-        if slot.name in self._hung:
-            return ReplicaError(f"the lane of {slot.name} hung; what its outputs lack is lost but for --resume")
-        if slot.is_exhausted:
-            return ReplicaError(str(slot.error))
-        return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
 
     def _end_lane(self, lane: LaneHandle, deadline_s: float) -> bool:
         """Wait for a lane's end, and kill it where it does not come; False if even that does not help."""

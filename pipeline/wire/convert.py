@@ -9,7 +9,8 @@ import zmq
 from numpy.typing import NDArray
 
 from posestream.pipeline.errors import DecodeError
-from posestream.pipeline.wire.messages import Fields, Posed, Task, array
+from posestream.pipeline.wire.envelope import array
+from posestream.pipeline.wire.messages import Fields, Posed, Task
 from posestream.stages.ensemble import Maps
 from posestream.stages.items import FieldMaps, FrameKey, NetInput, Person, Poses, Transform
 

@@ -11,7 +11,8 @@ import zmq
 
 from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.security.guard import OPEN, UNGUARDED, ConnectGuard, ListenGuard
-from posestream.pipeline.wire.messages import Envelope, Message, Part, decode, encode
+from posestream.pipeline.wire.envelope import Envelope, Part, decode, encode
+from posestream.pipeline.wire.messages import Message
 from posestream.stages.errors import SettingsError
 
 __all__ = [

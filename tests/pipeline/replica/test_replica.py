@@ -21,8 +21,8 @@ from posestream.pipeline.replica import infer_loop as infer_loop_module
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.wire.convert import poses_of
+from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import (
-    Envelope,
     Failed,
     Heartbeat,
     Message,

@@ -16,7 +16,8 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.replica import serving as serving_module
 from posestream.pipeline.replica.serving import Serving, serve_message, serving_of
 from posestream.pipeline.settings import Settings
-from posestream.pipeline.wire.messages import Serve, decode, encode
+from posestream.pipeline.wire.envelope import decode, encode
+from posestream.pipeline.wire.messages import Serve
 
 
 @pytest.fixture

@@ -17,20 +17,8 @@ from hypothesis import strategies as st
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire.codec import record_check
 from posestream.pipeline.wire.convert import image_of, maps_of, poses_of
-from posestream.pipeline.wire.messages import (
-    MAX_HEADER_BYTES,
-    Fields,
-    Finished,
-    LaneDrop,
-    Message,
-    Posed,
-    ReplicaHello,
-    Task,
-    Work,
-    array,
-    decode,
-    encode,
-)
+from posestream.pipeline.wire.envelope import MAX_HEADER_BYTES, array, decode, encode
+from posestream.pipeline.wire.messages import Fields, Finished, LaneDrop, Message, Posed, ReplicaHello, Task, Work
 from posestream.stages.items import Reason, Stage
 
 KINDS = typing.get_args(Message)

@@ -1,0 +1,41 @@
+"""What a run came to: why it cannot go on, how each lane ended, and the exit code that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from posestream.models.errors import EngineError, ModelError
+from posestream.pipeline.errors import ExitCode, ReplicaError, exit_code_of
+from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
+from posestream.pipeline.supervision.slot import Slot
+
+__all__ = ["exit_code", "fate", "no_replica_left"]
+
+
+def no_replica_left(replicas: Sequence[Slot[ReplicaHandle]]) -> BaseException | None:
+    """Give the reason to stop where every replica of our own has failed for good; None where there are none."""
+    if not replicas or not all(slot.is_exhausted for slot in replicas):
+        return None
+    refusals = [slot.error for slot in replicas if isinstance(slot.error, EngineError | ModelError)]
+    return refusals[0] if refusals else ReplicaError(f"replicas kept failing; the last time {replicas[0].error}")
+
+
+def fate(slot: Slot[LaneHandle], hung: Collection[str]) -> ReplicaError | None:
+    """Give what ended a lane for good before its work was done; None where nothing did. `hung` did not end at all."""
+    if slot.name in hung:
+        return ReplicaError(f"the lane of {slot.name} hung; what its outputs lack is lost but for --resume")
+    if slot.is_exhausted:
+        return ReplicaError(str(slot.error))
+    return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
+
+
+def exit_code(error: BaseException | None, lanes: Sequence[Slot[LaneHandle]], hung: Collection[str]) -> ExitCode:
+    """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
+    if error is not None:
+        return exit_code_of(error)
+    if any(fate(slot, hung) for slot in lanes):
+        return ExitCode.REPLICAS
+    if any(slot.part.output_errors for slot in lanes):
+        return ExitCode.OUTPUT
+    codes = [exit_code_of(slot.part.source_error) for slot in lanes if slot.part.source_error]
+    return min(codes, default=ExitCode.DONE)
