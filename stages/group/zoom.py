@@ -75,7 +75,7 @@ def _edges(taps: NDArray[np.float32]) -> tuple[tuple[int, int], tuple[int, int]]
 
 def _weighed(values: list[NDArray[np.float32]], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum TAPS arrays times their weights, in order."""
-    total = values[0] * weights[0]
+    total: NDArray[np.float32] = values[0] * weights[0]
     product = np.empty_like(total)
     for each, weight in zip(values[1:], weights[1:], strict=True):
         np.multiply(each, weight, out=product)
