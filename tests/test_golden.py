@@ -21,6 +21,7 @@ from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.group import planted_crowd
 from posestream.pipeline.evaluate import pose_pictures
 from posestream.stages.group.group import Group, GroupSettings
+from posestream.stages.group.settings import Implementation
 from posestream.stages.items import Poses
 
 from .e2e import ROOT, write_picture
@@ -77,12 +78,9 @@ def test_a_network_sees_the_drawn_person_where_it_did(name: str, tmp_path: Path)
     check(name, seen.poses, _NETWORK_PX, _NETWORK_SCORE)
 
 
+@pytest.mark.parametrize("implementation", ["auto", "numpy"])
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
-def test_planted_people_are_grouped_as_they_were(name: str) -> None:
+def test_planted_people_are_grouped_as_they_were(name: str, implementation: Implementation) -> None:
     """The same field maps, with noise and people before each other, give the same people as ever, for all layouts."""
-    check(
-        f"planted-{name}",
-        Group(LAYOUTS[name])(planted_crowd(LAYOUTS[name], 6, (32, 57), 7).maps),
-        _MAPS_PX,
-        _MAPS_SCORE,
-    )
+    group = Group(LAYOUTS[name], GroupSettings(implementation=implementation))
+    check(f"planted-{name}", group(planted_crowd(LAYOUTS[name], 6, (32, 57), 7).maps), _MAPS_PX, _MAPS_SCORE)

@@ -13,6 +13,10 @@ _README = (_ROOT / "README.md").read_text("utf-8")
 
 
 def _first_line(path: Path) -> str:
+    if path.suffix in (".c", ".h"):
+        comment = re.match(r"/\* (.+?)(?: \*/)?$", path.read_text("utf-8"), re.MULTILINE)
+        assert comment, f"{path} does not say what it is for"
+        return comment[1]
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
     assert docstring, f"{path} does not say what it is for"
     return docstring.splitlines()[0]
@@ -23,7 +27,8 @@ def test_the_map_has_every_file_with_its_purpose(folder: str) -> None:
     """Each file is on the map once, in the words of its own first line, and nothing else is."""
     section = _README.split(f"**`{folder}/`**", 1)[1].split("**`", 1)[0]
     told = dict(re.findall(r"^\| `([^`]+)` \| (.+) \|$", section, re.MULTILINE))
-    paths = [path for path in (_ROOT / folder).rglob("*.py") if path.name != "__init__.py"]
+    paths = [path for path in (_ROOT / folder).rglob("*.[pch]*") if path.suffix in (".py", ".c", ".h")]
+    paths = [path for path in paths if path.name != "__init__.py"]
     paths += [_ROOT / "models/engines/__init__.py"] if folder == "models" else []
 
     found = {path.relative_to(_ROOT / folder).as_posix(): _first_line(path) for path in paths}

@@ -83,7 +83,8 @@ def group_command(people: tuple[int, ...], layout: str, width: int, height: int,
             count: [planted_crowd(LAYOUTS[layout], count, (height, width), seed) for seed in range(SCENES)]
             for count in people
         }
-        groups = {name: Group(LAYOUTS[layout], GroupSettings(implementation=name)) for name in (serving, NUMPY)}
+        names: tuple[Implementation, ...] = (serving, NUMPY)
+        groups: dict[str, Group] = {name: Group(LAYOUTS[layout], GroupSettings(implementation=name)) for name in names}
         runs = _measure(groups, crowds, rounds)
     finally:
         cv2.setNumThreads(threads)

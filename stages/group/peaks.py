@@ -100,7 +100,7 @@ def _maxima(maps: Floats, threshold: float) -> Cells:
     return maxima
 
 
-def _peaks(maps: Floats, flat: Cells, part: Cells, offsets: Floats, *, truncated: bool) -> Peaks:
+def _peaks(maps: Floats, flat: Cells, part: Cells, offsets: NDArray[np.float64], *, truncated: bool) -> Peaks:
     count, height, width = maps.shape
     rows, columns = np.divmod(flat - part * (height * width), width)
     # The first row and column are the zeros before the map; the parabola needs both neighbours inside.

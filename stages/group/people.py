@@ -79,4 +79,5 @@ class People:
         high = np.full(self._count, -np.inf)
         np.minimum.at(low, self._person, position_map[self._used])
         np.maximum.at(high, self._person, position_map[self._used])
-        return high - low
+        extent: NDArray[np.float64] = high - low
+        return extent

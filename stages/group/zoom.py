@@ -34,26 +34,51 @@ def zoomed(maps_khw: NDArray[np.float32]) -> NDArray[np.float32]:
     would differ between this and the compiled decoder.
     """
     count, height, width = maps_khw.shape
-    padded = np.zeros((count, height, width + 2 * REACH), np.float32)
-    padded[:, :, REACH : REACH + width] = maps_khw
     wide = np.zeros((count, height + 2 * REACH, ZOOM * width), np.float32)
+    _widen(maps_khw, wide[:, REACH : REACH + height])
     result = np.zeros((count, ZOOM * height + 2, ZOOM * width + 1), np.float32)
-    across, down = zoom_taps(width), zoom_taps(height)
     for phase in range(ZOOM):
-        columns = [padded[:, :, tap : tap + width] for tap in range(TAPS)]
-        wide[:, REACH : REACH + height, phase::ZOOM] = _weighed(columns, across[phase::ZOOM].T)
-    for phase in range(ZOOM):
-        rows = [wide[:, tap : tap + height] for tap in range(TAPS)]
-        result[:, 1 + phase : -1 : ZOOM, 1:] = _weighed(rows, down[phase::ZOOM].T[:, :, None])
+        taps = zoom_taps(height)[phase::ZOOM]
+        rows = _weighed([wide[:, tap : tap + height] for tap in range(TAPS)], taps[height // 2])
+        for begin, end in _edges(taps):
+            lines = [wide[:, begin + tap : end + tap] for tap in range(TAPS)]
+            rows[:, begin:end] = _weighed(lines, taps[begin:end].T[:, :, None])
+        result[:, 1 + phase : -1 : ZOOM, 1:] = rows
     return result
 
 
-def _weighed(maps: list[NDArray[np.float32]], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sum maps times their weights, in order."""
-    total = maps[0] * weights[0]
+def _widen(maps_khw: NDArray[np.float32], wide: NDArray[np.float32]) -> None:
+    """Zoom the rows of K×h×w maps into K×h×ZOOM·w."""
+    count, height, width = maps_khw.shape
+    line = width + 2 * REACH
+    # All rows of all maps lie behind each other with zeros between: one row, to be added up with itself moved.
+    cells = np.zeros(count * height * line + 2 * REACH, np.float32)
+    padded = cells[: -2 * REACH].reshape(count, height, line)
+    padded[:, :, REACH : REACH + width] = maps_khw
+    for phase in range(ZOOM):
+        taps = zoom_taps(width)[phase::ZOOM]
+        row = _weighed([cells[tap : tap + padded.size] for tap in range(TAPS)], taps[width // 2])
+        wide[:, :, phase::ZOOM] = row.reshape(padded.shape)[:, :, :width]
+        for begin, end in _edges(taps):
+            # A few columns of many rows: quicker with each column in one piece.
+            block = padded[:, :, begin : end + 2 * REACH].transpose(2, 0, 1).copy()
+            columns = [block[tap : end - begin + tap] for tap in range(TAPS)]
+            edge = _weighed(columns, taps[begin:end].T[:, :, None, None])
+            wide[:, :, ZOOM * begin + phase : ZOOM * end : ZOOM] = edge.transpose(1, 2, 0)
+
+
+def _edges(taps: NDArray[np.float32]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Give begin and end of the cells at either edge that have other weights than the middle one."""
+    alike = np.flatnonzero((taps == taps[len(taps) // 2]).all(axis=1))
+    return (0, int(alike[0])), (int(alike[-1]) + 1, len(taps))
+
+
+def _weighed(values: list[NDArray[np.float32]], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum TAPS arrays times their weights, in order."""
+    total: NDArray[np.float32] = values[0] * weights[0]
     product = np.empty_like(total)
-    for values, weight in zip(maps[1:], weights[1:], strict=True):
-        np.multiply(values, weight, out=product)
+    for each, weight in zip(values[1:], weights[1:], strict=True):
+        np.multiply(each, weight, out=product)
         total += product
     return total
 

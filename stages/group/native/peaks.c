@@ -84,26 +84,33 @@ static int add_maximum(Maxima *maxima, Maximum maximum)
     return 0;
 }
 
-/* True for a cell that no neighbour surpasses; of equal neighbours the first in scan order counts. */
-static int is_maximum(const float *cell, ptrdiff_t line)
+/* Mark the cells above the threshold that no neighbour surpasses; of equal neighbours the first in scan order counts.
+ * Without a branch, so that compilers make vectors of it. */
+static void mark_maxima(const float *restrict cells, ptrdiff_t line, int count, float threshold, int32_t *restrict marks)
 {
-    const float value = *cell, *above = cell - line, *below = cell + line;
-    return value > cell[-1] && value >= cell[1] && value > above[0] && value >= below[0] && value > above[-1] &&
-           value > above[1] && value >= below[-1] && value >= below[1];
+    const float *above = cells - line, *below = cells + line;
+    for (int i = 0; i < count; i++) {
+        const float value = cells[i];
+        marks[i] = (value > threshold) & (value > cells[i - 1]) & (value >= cells[i + 1]) & (value > above[i - 1]) &
+                   (value > above[i]) & (value > above[i + 1]) & (value >= below[i - 1]) & (value >= below[i]) &
+                   (value >= below[i + 1]);
+    }
 }
 
 /* Find all maxima of the map that was zoomed last. */
-static int find_maxima(const Zoom *zoom, float threshold, Maxima *maxima)
+static int find_maxima(const Zoom *zoom, float threshold, int32_t *marks, Maxima *maxima)
 {
     maxima->count = 0;
     for (int row = 0; row < ZOOM * zoom->maps->height; row++) {
         const Span span = zoom->computed[row / ZOOM];
-        const float *cells = zoom->zoomed + (size_t)(row + 1) * zoom->line + 1;
-        for (int column = ZOOM * span.low; column < ZOOM * span.high; column++) {
-            if (!(cells[column] > threshold) || !is_maximum(cells + column, (ptrdiff_t)zoom->line))
+        const int begin = ZOOM * span.low, count = ZOOM * span.high - begin;
+        const float *cells = zoom->zoomed + (size_t)(row + 1) * zoom->line + 1 + (count > 0 ? begin : 0);
+        mark_maxima(cells, (ptrdiff_t)zoom->line, count, threshold, marks);
+        for (int i = 0; i < count; i++) {
+            if (!marks[i])
                 continue;
             double least_bend;
-            const Maximum found = maximum_at(zoom, cells + column, row, column, &least_bend);
+            const Maximum found = maximum_at(zoom, cells + i, row, begin + i, &least_bend);
             if (least_bend > LEAST_BEND && add_maximum(maxima, found))
                 return -1;
         }
@@ -166,13 +173,16 @@ int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks)
     Maxima maxima = {0};
     if (reserve_peaks(peaks, maps->parts * settings->most_peaks_per_part))
         return -1;
-    if (zoom_start(&zoom, maps, settings->peak_threshold))
+    int32_t *marks = malloc(ZOOM * (size_t)maps->width * sizeof *marks);
+    if (!marks || zoom_start(&zoom, maps, settings->peak_threshold)) {
+        free(marks);
         return -1;
+    }
     int failed = 0;
     for (int part = 0; part < maps->parts && !failed; part++) {
         zoom_map(&zoom, maps->heatmaps + (size_t)part * cells);
         failed = settings->single_person ? find_highest(&zoom, settings->peak_threshold, &maxima)
-                                         : find_maxima(&zoom, settings->peak_threshold, &maxima);
+                                         : find_maxima(&zoom, settings->peak_threshold, marks, &maxima);
         peaks->first[part] = peaks->count;
         for (size_t i = 0; i < maxima.count && i < most && !failed; i++)
             add_peak(peaks, part, &maxima.list[maxima.order[i].item]);
@@ -180,6 +190,7 @@ int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks)
     }
     peaks->first[maps->parts] = peaks->count;
     zoom_end(&zoom);
+    free(marks);
     free(maxima.list);
     free(maxima.order);
     return failed;

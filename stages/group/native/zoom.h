@@ -1,4 +1,4 @@
-/* Zoom: one heatmap after the other at twice its resolution, only where it may be above the threshold. */
+/* What zoom.c gives: one heatmap after the other at twice its resolution, and where it was computed. */
 #ifndef POSESTREAM_ZOOM_H
 #define POSESTREAM_ZOOM_H
 
