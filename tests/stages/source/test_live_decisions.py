@@ -14,7 +14,7 @@ from posestream.stages.redact import redacted_text
 from posestream.stages.source.frame_gate import FrameGate
 from posestream.stages.source.link_state import LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
-from posestream.stages.source.protocol import SourceSettings
+from posestream.stages.source.settings import SourceSettings
 from posestream.stages.source.reconnect import Backoff, ReconnectSettings
 
 
