@@ -76,7 +76,7 @@ def protect(server: Any, factory: Any, user: str, password: str) -> None:
     server.set_auth(auth)
     permissions = GstRtspServer.RTSPPermissions()
     for permission in ("media.factory.access", "media.factory.construct"):
-        permissions.add_permission_for_role(user, permission, True)  # noqa: FBT003 - GStreamer's own signature
+        permissions.add_permission_for_role(user, permission, True)
     factory.set_permissions(permissions)
 
 

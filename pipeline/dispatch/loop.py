@@ -20,6 +20,7 @@ from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire.convert import is_whole
 from posestream.pipeline.wire.messages import (
+    Begun,
     Dropped,
     Envelope,
     Failed,
@@ -112,6 +113,8 @@ class DispatchLoop:
         #: Lanes that listen, in the order in which they came, and what they know of the replicas' credits.
         self._listening: dict[str, None] = {}
         self._told_credits = 0
+        #: Sources of which the newest frame wins: their lanes scale the next one when the last one was begun.
+        self._fresh: set[str] = set()
         #: Replicas that the supervisor found dead before their heartbeats were missed.
         self._dead: deque[str] = deque()
         #: Set once lanes and replicas may connect.
@@ -294,6 +297,7 @@ class DispatchLoop:
         for key in [key for key in self._waiting if key.source == hello.source]:
             del self._waiting[key]
         self._listening[hello.source] = None
+        (self._fresh.add if hello.is_live else self._fresh.discard)(hello.source)
         send_to(self._lanes, results_identity(hello.source), Welcome(self._dispatcher.credits))
         return actions
 
@@ -375,6 +379,8 @@ class DispatchLoop:
 
     def _assign(self, action: Assign) -> bool:
         task, payloads = self._waiting.pop(action.key)
+        if action.key.source in self._fresh:
+            send_to(self._lanes, tasks_identity(action.key.source), Begun(action.key.source, action.key.seq))
         return send_to(self._replicas, action.replica, Work((task,)), payloads)
 
     def _end(self, end: End, message: object, payloads: Sequence[zmq.Frame]) -> None:

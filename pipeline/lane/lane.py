@@ -14,6 +14,7 @@ from posestream.pipeline.lane.intake import DecodeLoop, PreprocessLoop
 from posestream.pipeline.lane.outflow import OutputLoop, RenderLoop
 from posestream.pipeline.lane.sinks import OutputFailures, Sinks
 from posestream.pipeline.lane.state import LaneProgress, LaneState
+from posestream.pipeline.supervision.handles import LinkReport
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
 from posestream.stages.errors import OutputError
@@ -149,6 +150,12 @@ class Lane:
         return self._state.has_left_source.is_set() and self._decode.is_alive
 
     @property
+    def link(self) -> LinkReport | None:
+        """How a live source's connection is; None for other sources."""
+        state = self._source.link.now
+        return None if state is None else LinkReport(state, self._source.link.connections)
+
+    @property
     def source_error(self) -> BaseException | None:
         """What ended the source early, or kept it from opening."""
         return self._decode.error
@@ -178,6 +185,17 @@ class Lane:
     def stop(self) -> None:
         """Take no more frames; those in flight go on to their end."""
         self._state.stop()
+        self._source.link.stop()
+
+    def pause(self) -> None:
+        """Take no frames until `resume`: a recorded source waits, a live one drops its connection."""
+        self._state.paused.set()
+        self._source.link.pause()
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self._state.paused.clear()
+        self._source.link.resume()
 
     @property
     def has_died(self) -> bool:
@@ -200,7 +218,7 @@ class Lane:
 
     def abort(self) -> None:
         """Wait for no more results: nobody is left who could send them. The outputs are closed."""
-        self._state.stop()
+        self.stop()
         self._state.is_done.set()
 
     def join(self, deadline_s: float) -> bool:

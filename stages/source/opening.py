@@ -14,7 +14,7 @@ from posestream.stages.source.name import derive_names, is_camera, redacted
 from posestream.stages.source.paced import PacedSource
 from posestream.stages.source.pictures import PictureSource, is_pictures
 from posestream.stages.source.protocol import Source, SourceInfo
-from posestream.stages.source.settings import Kind, SourceSettings
+from posestream.stages.source.settings import Kind, Policy, SourceSettings
 from posestream.stages.source.stream import (
     STANDARD_INPUT,
     StreamSource,
@@ -88,7 +88,7 @@ def _video_file(settings: SourceSettings) -> Source:
     inner = _inner(settings)
 
     def connect(clock: Callable[[], Stamp]) -> Source:
-        return PacedSource(VideoFileSource(replace(inner, policy="auto"), clock), inner, clock)
+        return PacedSource(VideoFileSource(replace(inner, policy=Policy.AUTO), clock), inner, clock)
 
     return LiveSource(settings, connect, is_lasting=False)
 

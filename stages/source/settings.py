@@ -118,8 +118,8 @@ class SourceSettings:
 
 
 def _default(setting: dataclasses.Field[object]) -> object:
-    is_made = setting.default_factory is not dataclasses.MISSING
-    return setting.default_factory() if is_made else setting.default
+    make = setting.default_factory
+    return setting.default if isinstance(make, type(dataclasses.MISSING)) else make()
 
 
 def _is_region(roi: tuple[int, int, int, int] | None) -> bool:

@@ -92,7 +92,8 @@ class StreamSource(VideoFileSource):
 
     def _options(self) -> dict[str, str]:
         """Give FFmpeg's options."""
-        scheme, options = self._scheme, {}
+        scheme = self._scheme
+        options: dict[str, str] = {}
         if self._settings.url == STANDARD_INPUT:
             return options
         limit_s = max(self._settings.reconnect.stall_s, self._settings.reconnect.connect_s) + _SLACK_S

@@ -14,8 +14,8 @@ from posestream.stages.redact import redacted_text
 from posestream.stages.source.frame_gate import FrameGate
 from posestream.stages.source.link_state import LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
-from posestream.stages.source.settings import SourceSettings
 from posestream.stages.source.reconnect import Backoff, ReconnectSettings
+from posestream.stages.source.settings import SourceSettings
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.01, 5), st.floats(1, 50))
