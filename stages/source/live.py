@@ -189,7 +189,7 @@ class LiveSource:
             return
         state = self._link.now
         self._go(LinkPhase.CONNECTING, state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else "")
-        reader = Reader(self._name, self._connect, Mailbox(self._link.changed))
+        reader = Reader(self._name, self._connect, Mailbox(self._link.changed, self._clock))
         self._attempt = _Attempt(reader, now_s)
         reader.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from posestream.stages.items import Frame, Reason
@@ -23,10 +24,12 @@ class Mailbox:
 
     Args:
         changed: guards everything here, and is notified of every change.
+        clock: reads both clocks.
     """
 
-    def __init__(self, changed: threading.Condition) -> None:
+    def __init__(self, changed: threading.Condition, clock: Callable[[], Stamp] = now) -> None:
         self._changed = changed
+        self._clock = clock
         self._frames: deque[Frame] = deque()
         self._keeps_newest = False
         self._is_closed = False
@@ -45,7 +48,7 @@ class Mailbox:
 
     def stamp(self) -> Stamp:
         """Read both clocks, and note that something came."""
-        stamp = now()
+        stamp = self._clock()
         self.heard_s = stamp.mono_s
         return stamp
 
