@@ -52,6 +52,8 @@ def _encoder(picture: NDArray[np.uint8], rate: int, key_interval: int) -> VideoC
     encoder.height, encoder.width = picture.shape[:2]
     encoder.pix_fmt = "yuv420p"
     encoder.time_base, encoder.framerate = Fraction(1, rate), Fraction(rate)
+    # One slice a picture: GStreamer would send its parameters anew before each slice, which then seem to be pictures.
+    encoder.thread_count = 1
     encoder.options = {"preset": "veryfast", "tune": "zerolatency", "g": str(key_interval), "sc_threshold": "0"}
     return encoder
 
