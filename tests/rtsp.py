@@ -11,6 +11,9 @@ from posestream.pipeline.bench.rtsp_clip import write_units
 from posestream.pipeline.bench.rtsp_server import INSTALL, RtspServer, server_python
 
 from . import media
+from .e2e import pictures
+
+__all__ = ["FRAMES", "RATE", "clip", "needs_server", "pictures", "server", "write_clip"]
 
 #: Frames per second, and frames until the clip begins anew.
 RATE, FRAMES = 25, 50

@@ -121,4 +121,4 @@ def test_texts_without_addresses_stay():
 def test_settings_do_not_show_passwords():
     """A source's settings can be written into a log."""
     shown = repr(SourceSettings("rtsp://me:secret@door/live?key=secret", name="door"))
-    assert shown == "SourceSettings(url='rtsp://door/live?…', name='door', start_s=0.0, max_frames=None)"
+    assert shown == "SourceSettings(url='rtsp://door/live?…', name='door')"
