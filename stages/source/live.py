@@ -277,4 +277,7 @@ class LiveSource:
         self._told = (phase, state.why)
         fields = {"source": self._name, "state": phase.value, "why": state.why}
         text = f"{self._name} is {phase}{': ' if state.why else ''}{state.why}"
-        _log.log(logging.WARNING if phase in _BAD_PHASES else logging.INFO, "%s", text, extra={"fields": fields})
+        level = logging.WARNING if phase in _BAD_PHASES else logging.INFO
+        # Whoever stopped it knows.
+        level = logging.DEBUG if phase is LinkPhase.ENDED and self._link.is_stopped else level
+        _log.log(level, "%s", text, extra={"fields": fields})
