@@ -34,7 +34,8 @@ _SLOWEST_REFRESH_S = 0.125
 class DecodeLoop:
     """Takes frames off the source into the lane's store, one whenever there is room.
 
-    `helds` is what the outputs hold of an earlier process, and `first_seq` the number that a live source goes on with.
+    `helds` is what the outputs hold of an earlier process, `first_seq` and `first_epoch` what a live source goes on
+    with.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class DecodeLoop:
         lane: LaneState,
         helds: Sequence[Held] = (),
         first_seq: int = 0,
+        first_epoch: int = 0,
     ) -> None:
         self._context = context
         self._out_address = out_address
@@ -52,6 +54,7 @@ class DecodeLoop:
         self._lane = lane
         self._helds = helds
         self._first_seq = first_seq
+        self._first_epoch = first_epoch
 
     def run(self) -> None:
         """Read the source to its end, or until stopped."""
@@ -74,7 +77,7 @@ class DecodeLoop:
         """Open the source and give its frames from the first one on that some output lacks."""
         info = self._source.open()
         stopping = self._lane.stopping
-        beginning = go_on(info, self._source.frames(), self._helds, self._first_seq, stopping.is_set)
+        beginning = go_on(info, self._source.frames(), self._helds, self._first_seq, stopping.is_set, self._first_epoch)
         self._lane.begin(beginning.info, beginning.first_n)
         return beginning.frames
 

@@ -44,6 +44,8 @@ class LanePlan:
     window: int
     #: The seq that a live source goes on with after its lane died.
     first_seq: int = 0
+    #: The epoch that it goes on with then.
+    first_epoch: int = 0
     #: A lane that goes on does so with outputs that were last written since then, in seconds since 1970.
     since_s: float = 0.0
     #: The last message of the source that standard output took, as JSON; empty: none.
@@ -100,7 +102,8 @@ class Lane:
             functools.partial(MessageWriter, plan.run, source.name, plan.model, plan.layout),
             self._sinks,
         )
-        decode = DecodeLoop(context, f"{base}/frames", source, self._state, helds, plan.first_seq)
+        decode = DecodeLoop(context, f"{base}/frames", source, self._state, helds, plan.first_seq, plan.first_epoch)
+        self._first_epoch = plan.first_epoch
         self._decode = self._part("decode", decode.run, on_end)
         self._parts = [
             self._decode,
@@ -153,7 +156,7 @@ class Lane:
     def link(self) -> LinkReport | None:
         """How a live source's connection is; None for other sources."""
         state = self._source.link.now
-        return None if state is None else LinkReport(state, self._source.link.connections)
+        return None if state is None else LinkReport(state, self._first_epoch + self._source.link.connections)
 
     @property
     def source_error(self) -> BaseException | None:
