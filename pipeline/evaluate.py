@@ -28,7 +28,7 @@ from posestream.stages.items import FieldMaps, Person, Poses
 from posestream.stages.output.sink import output_errors
 from posestream.stages.preprocess import Preprocess
 from posestream.stages.source.pictures import PictureSource
-from posestream.stages.source.protocol import SourceSettings
+from posestream.stages.source.settings import SourceSettings
 
 __all__ = ["Labels", "Timed", "coco_results", "evaluate", "pose_pictures"]
 

@@ -21,7 +21,7 @@ from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
 from posestream.pipeline.settings import Settings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group.implementation import choose_implementation
-from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, open_source
+from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, is_standard_input, open_source
 
 __all__ = ["Job", "plan_job"]
 
@@ -90,6 +90,7 @@ def _checked_sources(settings: Settings) -> tuple[SourceSettings, ...]:
     if not all(source.url.strip() for source in settings.source):
         raise SettingsError("a source's address is empty: give a video file, a folder of pictures, a camera or a URL")
     sources = _named(settings.source)
+    _refuse_standard_input(settings, sources)
     for source in sources:
         open_source(source)  # touches nothing, but finds what does not fit its kind
     if all(is_missing(source.url) for source in sources):
@@ -114,6 +115,19 @@ def _chosen(settings: Settings, store: WeightStore, progress: Progress) -> tuple
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
         check_device(device)
     return choice, devices
+
+
+def _refuse_standard_input(settings: Settings, sources: Sequence[SourceSettings]) -> None:
+    """Refuse standard input where it cannot be read.
+
+    Raises:
+        SettingsError: it is read twice, or in a process of its own, which hears the head there.
+    """
+    readers = [source for source in sources if is_standard_input(source.url)]
+    if len(readers) > 1:
+        raise SettingsError("standard input (-) is given twice; only one source can read it")
+    if readers and settings.pipeline.mode == "processes":
+        raise SettingsError('standard input (-) can be read with pipeline.mode = "threads" only')
 
 
 def _check_addresses(settings: Settings) -> ListenGuard:

@@ -23,7 +23,7 @@ def one_line(text: str) -> str:
 
 
 def json_entry(created_s: float, level: str, logger: str, message: str, **more: str) -> str:
-    """Give the line of one entry of a JSON log: time, level, logger, message."""
+    """Give the line of one entry of a JSON log: time, level, logger, message, and what else there is to tell."""
     return json.dumps(
         {"time": round(created_s, 3), "level": level, "logger": logger, "message": redacted_text(message), **more}
     )
@@ -34,7 +34,10 @@ class _JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line of a record."""
-        more = {"traceback": redacted_text(self.formatException(record.exc_info))} if record.exc_info else {}
+        # Sources tell their state field by field too, without secrets: programs need not read the text.
+        more: dict[str, str] = dict(getattr(record, "fields", {}))
+        if record.exc_info:
+            more["traceback"] = redacted_text(self.formatException(record.exc_info))
         return json_entry(record.created, record.levelname.lower(), record.name, record.getMessage(), **more)
 
 

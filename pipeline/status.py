@@ -28,11 +28,11 @@ def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
     """Tell of one source: `taken = posed + dropped + in_flight`, durations in milliseconds."""
     counts, seen = supervisor.counts(lane.name), lane.progress
     return {
+        **_link(lane),
         "v": VERSION,
         "type": "status",
         "source": lane.name,
         "at": time.time(),
-        "state": "running" if lane.is_alive else "failed" if lane.source_error else "ended",
         "taken": counts.taken,
         "posed": counts.posed,
         "dropped": dict(counts.dropped),
@@ -43,6 +43,19 @@ def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
             stage: {"p50": _ms(seen.latency[stage].percentile_s(50)), "p99": _ms(seen.latency[stage].percentile_s(99))}
             for stage in STAGES
         },
+    }
+
+
+def _link(lane: LaneHandle) -> Status:
+    """Tell how a source is: a live one's connection since when and why, and how often there was a new one."""
+    link = lane.link
+    if link is None:
+        return {"state": "running" if lane.is_alive else "failed" if lane.source_error else "ended"}
+    return {
+        "state": link.state.phase.value,
+        "since": link.state.since_s,
+        "why": link.state.why,
+        "reconnects": max(0, link.connections - 1),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.lane.state import LaneProgress
+from posestream.pipeline.supervision.handles import LinkReport
 from posestream.stages.errors import OutputError
 
 __all__ = ["SourceReport", "Summary"]
@@ -24,6 +25,8 @@ class SourceReport:
     error: BaseException | None
     #: How often its lane was started again.
     restarts: int
+    #: How the connection of a live source was at the end; None for other sources.
+    link: LinkReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

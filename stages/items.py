@@ -15,6 +15,7 @@ __all__ = [
     "Frame",
     "FrameKey",
     "Picture",
+    "Region",
     # what the network takes and gives
     "FieldMaps",
     "NetInput",
@@ -38,6 +39,37 @@ def frozen(array: ArrayT) -> ArrayT:
     return array
 
 
+class Stage(StrEnum):
+    """Where a frame can end without poses."""
+
+    DECODE = "decode"
+    PREPROCESS = "preprocess"
+    DISPATCH = "dispatch"
+    INFER = "infer"
+    GROUP = "group"
+
+
+class Reason(StrEnum):
+    """Why a frame ended without poses."""
+
+    UNDECODABLE = "undecodable"
+    NEWER = "newer"
+    EXPIRED = "expired"
+    LATE = "late"
+    POISON = "poison"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A part of an upright source picture, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class Picture(Protocol):
     """A decoded picture in whatever form its decoder left it; its sizes are those of the upright picture."""
 
@@ -55,6 +87,9 @@ class Picture(Protocol):
     def bgr(self) -> NDArray[np.uint8]:
         """Give the upright picture at full size as height×width×3 BGR, a new writable array."""
 
+    def cropped(self, region: Region) -> Picture:
+        """Give the part inside a region that lies within the picture, its edges even."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class FrameKey:
@@ -66,7 +101,7 @@ class FrameKey:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it came off its source. `picture` is None where it could not be decoded."""
+    """One frame as it came off its source. `picture` is None where it was lost: not decodable, or too old by then."""
 
     key: FrameKey
     epoch: int
@@ -83,6 +118,10 @@ class Frame:
     picture: Picture | None
     #: A still picture's file name, relative to the folder it was found in; None for video.
     name: str | None = None
+    #: What of the picture the network sees; None: all of it.
+    region: Region | None = None
+    #: Why it has no picture, where it has none.
+    lost: Reason = Reason.UNDECODABLE
 
     @property
     def pts_s(self) -> float | None:
@@ -92,7 +131,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """How source pixels become network input pixels: `x_net = x · scale_x`, `y_net = y · scale_y`.
+    """How source pixels become network input pixels: `x_net = (x − left_px) · scale_x`, y likewise.
 
     Edges are 0 and width, a pixel's centre is at +0.5. What lies right of `width_px · scale_x` or below
     `height_px · scale_y` in the network input is padding.
@@ -100,9 +139,12 @@ class Transform:
 
     scale_x: float
     scale_y: float
-    #: Size of the upright source picture in pixels.
+    #: Size of what the network sees in pixels of the upright source picture: all of it, or a region.
     width_px: int
     height_px: int
+    #: Where that begins.
+    left_px: int = 0
+    top_px: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,27 +188,6 @@ class Poses:
     people: tuple[Person, ...]
     #: True where a bound on peaks or people cut something off.
     truncated: bool = False
-
-
-class Stage(StrEnum):
-    """Where a frame can end without poses."""
-
-    DECODE = "decode"
-    PREPROCESS = "preprocess"
-    DISPATCH = "dispatch"
-    INFER = "infer"
-    GROUP = "group"
-
-
-class Reason(StrEnum):
-    """Why a frame ended without poses."""
-
-    UNDECODABLE = "undecodable"
-    NEWER = "newer"
-    EXPIRED = "expired"
-    LATE = "late"
-    POISON = "poison"
-    STOPPED = "stopped"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ class Orientation:
         """True where the stored picture lies on its side, so that width and height change places."""
         return self.quarter_turns % 2 == 1
 
+    def then_turned(self, clockwise_deg: int) -> Orientation:
+        """Give what turns it once more, by a multiple of 90 degrees."""
+        return Orientation((self.quarter_turns - clockwise_deg // 90) % 4, self.is_mirrored)
+
     def applied(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Give a stored picture as it is shown; itself where it stands upright already."""
         if self.is_mirrored:

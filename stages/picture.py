@@ -12,6 +12,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from posestream.stages.color import ColorTags, color_tags
+from posestream.stages.items import Region
 from posestream.stages.orientation import UPRIGHT, Orientation
 
 __all__ = ["ArrayPicture", "VideoPicture"]
@@ -58,6 +59,14 @@ class VideoPicture:
         """Give the upright picture at full size as height×width×3 BGR, a new writable array."""
         return self.scaled_bgr(self.width, self.height)
 
+    def cropped(self, region: Region) -> ArrayPicture:
+        """Give a part of it as a picture of its own.
+
+        PyAV offers no view into a frame, so a full BGR picture is made first; only who asks for a region pays for it.
+        """
+        rows = slice(region.top, region.top + region.height)
+        return ArrayPicture(np.ascontiguousarray(self.bgr()[rows, region.left : region.left + region.width]))
+
 
 class ArrayPicture:
     """A picture that is an array already: uint8 height×width×3 BGR, upright; it belongs to the picture from now on.
@@ -82,6 +91,11 @@ class ArrayPicture:
     def bgr(self) -> NDArray[np.uint8]:
         """Give the picture at full size as height×width×3 BGR, a new writable array."""
         return np.array(self._image, order="C")
+
+    def cropped(self, region: Region) -> ArrayPicture:
+        """Give a part of it as a picture of its own."""
+        rows = slice(region.top, region.top + region.height)
+        return ArrayPicture(np.ascontiguousarray(self._image[rows, region.left : region.left + region.width]))
 
 
 def _converted(frame: VideoFrame, width: int, height: int, tags: ColorTags) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +73,12 @@ class Preprocess:
         """Scale and pad a frame whose picture could be decoded."""
         if frame.picture is None:
             raise ValueError("a frame that could not be decoded has no network input")
-        box = letterbox(frame.picture.width, frame.picture.height, self._net_height, self._multiple)
-        return NetInput(frame.key, frozen(_padded(frame.picture, box)), box.transform)
+        picture, region, left, top = frame.picture, frame.region, 0, 0
+        if region is not None:
+            picture, left, top = picture.cropped(region), region.left, region.top
+        box = letterbox(picture.width, picture.height, self._net_height, self._multiple)
+        transform = replace(box.transform, left_px=left, top_px=top)
+        return NetInput(frame.key, frozen(_padded(picture, box)), transform)
 
 
 def _padded(picture: Picture, box: Letterbox) -> NDArray[np.uint8]:

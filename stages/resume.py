@@ -36,6 +36,7 @@ def go_on(
     helds: Sequence[Held],
     least_seq: int = 0,
     is_stopping: Callable[[], bool] = lambda: False,
+    least_epoch: int = 0,
 ) -> Beginning:
     """Begin a source with its first frame that some output lacks.
 
@@ -48,12 +49,13 @@ def go_on(
         helds: what each output holds that keeps anything; with none of them, nothing is passed over.
         least_seq: the number that a live source's first frame has at least.
         is_stopping: asked before each frame that is passed over; True leaves no frames.
+        least_epoch: the epoch that a live source's first frame has at least.
 
     Raises:
         SourceError: (from `frames`, too) a frame is another one than an output tells of.
     """
     if info.is_live:
-        return _numbered_on(info, frames, helds, least_seq)
+        return _numbered_on(info, frames, helds, least_seq, least_epoch)
     frames = _checked(frames, helds)
     passed = pictures = 0
     if helds:
@@ -84,11 +86,13 @@ def _pass_over(
     return iter(()), passed, pictures
 
 
-def _numbered_on(info: SourceInfo, frames: Iterator[Frame], helds: Sequence[Held], least_seq: int) -> Beginning:
+def _numbered_on(
+    info: SourceInfo, frames: Iterator[Frame], helds: Sequence[Held], least_seq: int, least_epoch: int
+) -> Beginning:
     """Number a live source's frames after those that the outputs know, in an epoch of their own."""
     first_seq = max([least_seq, *(held.next_seq for held in helds)])
     last = next((held.last for held in helds if held.last is not None), None)
-    epoch = last["epoch"] + 1 if last is not None else int(first_seq > 0)
+    epoch = max(least_epoch, last["epoch"] + 1 if last is not None else int(first_seq > 0))
     numbered = (
         replace(frame, key=FrameKey(frame.key.source, first_seq + frame.key.seq), epoch=epoch + frame.epoch)
         for frame in frames

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["children_of", "cpu_s", "process_cpu_s"]
+__all__ = ["children_of", "cpu_s", "process_cpu_s", "resident_mb"]
 
 #: Where the system tells of processes; Linux only.
 _PROC = Path("/proc")
@@ -24,6 +24,12 @@ def process_cpu_s(pid: int) -> float:
     """Give the CPU time of a process, in seconds (of 10 ms each); 0 if there is none."""
     values = _stat(pid)
     return (int(values[_USER]) + int(values[_SYSTEM])) / os.sysconf("SC_CLK_TCK") if values else 0.0
+
+
+def resident_mb(pid: int | None = None) -> float:
+    """Give the memory of a process (this one without a number) that lies in RAM, in MB."""
+    pages = int((_PROC / ("self" if pid is None else str(pid)) / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def children_of(pid: int) -> list[int]:

@@ -10,11 +10,13 @@ from rich.console import Console
 from posestream.pipeline.bench.faults import FAULTS, FaultsPlan, measure_faults
 from posestream.pipeline.bench.group import group_command
 from posestream.pipeline.bench.hop import measure_hop
+from posestream.pipeline.bench.live import LivePlan, measure_live
 from posestream.pipeline.bench.measure import clip_path
 from posestream.pipeline.bench.network import measure_network
 from posestream.pipeline.bench.pipeline import measure_pipeline
 from posestream.pipeline.bench.recovery import measure_recovery
 from posestream.pipeline.bench.scale import Mode, ScalePlan, measure_scale
+from posestream.pipeline.bench.soak import SoakPlan, measure_soak
 from posestream.pipeline.commands.run import network_options, settings_of
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.logs import set_up_logging
@@ -85,6 +87,28 @@ def scale_command(replicas: tuple[int, ...], service_ms: float, mode: Mode, seco
     """Measure how speed grows with replicas, on devices that only pretend and frames that cost nothing."""
     _set_up()
     measure_scale(ScalePlan(replicas, service_ms, mode, seconds, rounds))
+
+
+@bench_command.command("live")
+@click.argument("file", required=False)
+@network_options
+@click.option("--streams", default="1,2,4,8", show_default=True, callback=_numbers, help="How many, one run each.")
+@click.option("--fps", type=click.IntRange(1, 240), default=25, show_default=True, help="Frames a second of each.")
+@click.option("--seconds", type=click.FloatRange(1), default=20.0, show_default=True, help="Time of one measurement.")
+def live_command(file: str | None, streams: tuple[int, ...], fps: int, seconds: float, **options: Any) -> None:
+    """Measure the age of results, drops and costs of RTSP streams of FILE (or the sample clip) in 720p."""
+    measure_live(_settings(options), file, LivePlan(streams, fps, seconds))
+
+
+@bench_command.command("soak")
+@click.argument("file", required=False)
+@network_options
+@click.option("--streams", type=click.IntRange(1), default=1, show_default=True, help="How many at the same time.")
+@click.option("--kills", type=click.IntRange(0), default=10, show_default=True, help="Times the server is killed.")
+@click.option("--seconds", type=click.FloatRange(1), default=300.0, show_default=True, help="Time of it all.")
+def soak_command(file: str | None, streams: int, kills: int, seconds: float, **options: Any) -> None:
+    """Kill and restart the streams' server again and again: when they are back, and whether memory grows."""
+    measure_soak(_settings(options), file, SoakPlan(seconds, streams, kills))
 
 
 @bench_command.command("hop")

@@ -14,14 +14,17 @@ from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from posestream.pipeline.logs import one_line
 from posestream.pipeline.summary import SourceReport, Summary
+from posestream.pipeline.supervision.handles import LaneHandle
 from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.stages.output.sink import output_errors
+from posestream.stages.source.link_state import LinkPhase
 
 __all__ = [
     # standard output
@@ -140,11 +143,30 @@ class ProgressView:
             seen = lane.progress
             self._progress.update(
                 task,
+                description=_described(lane),
                 total=lane.frame_count,
                 completed=self._supervisor.counts(lane.name).ended,
                 rate=rate.note(time.monotonic(), seen.ended),
                 people=seen.people / seen.posed if seen.posed else 0.0,
             )
+
+
+def _described(lane: LaneHandle) -> str:
+    """Give a source's name, and its state where it gives nothing."""
+    link = lane.link
+    if link is None or link.state.phase is LinkPhase.LIVE or link.state.phase.is_final:
+        return lane.name
+    why = f": {link.state.why}" if link.state.why else ""
+    return escape(f"{lane.name} ({link.state.phase}{one_line(why)})")
+
+
+def _connection(report: SourceReport) -> str | None:
+    """Tell how a live source was; None of a recorded one, and of one that was live throughout."""
+    link = report.link
+    if link is None or (link.connections == 1 and link.state.phase in (LinkPhase.LIVE, LinkPhase.ENDED)):
+        return None
+    why = f" ({one_line(link.state.why)})" if link.state.why else ""
+    return f"{report.name}: {link.state.phase}{why} at the end, {link.connections} connections"
 
 
 def show_summary(console: Console, summary: Summary) -> None:
@@ -157,6 +179,8 @@ def show_summary(console: Console, summary: Summary) -> None:
     show_table(console, table)
     for report in summary.sources:
         console.print(f"{report.name}: {_stages(report)}", highlight=False, soft_wrap=True)
+        if (connection := _connection(report)) is not None:
+            console.print(Text(connection), soft_wrap=True)
         for reason, count in sorted(report.counts.dropped.items()):
             console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
         for path in filter(Path.exists, report.paths):
@@ -193,6 +217,8 @@ def log_summary(summary: Summary) -> None:
             "%s: %s taken, %s posed, %s dropped, %s people a frame, %s fps, median %s, p99 %s",
             *(report.name, taken, posed, dropped, people, rate, median, p99),
         )
+        if (connection := _connection(report)) is not None:
+            _log.info("%s", connection)
         for reason, count in sorted(report.counts.dropped.items()):
             _log.info("%s: %d dropped as %s", report.name, count, reason)
         for path in filter(Path.exists, report.paths):

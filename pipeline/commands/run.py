@@ -27,6 +27,22 @@ _DEBUG_HELP = "Log everything, and show tracebacks."
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+#: The options that every source of a run gets, by the key that they set.
+_SOURCE_KEYS = {
+    "max_frames": "max_frames",
+    "start": "start_s",
+    "kind": "kind",
+    "realtime": "realtime",
+    "transport": "transport",
+    "policy": "policy",
+    "max_age": "max_age_s",
+    "fps": "fps",
+    "step": "step",
+    "rotate": "rotation",
+    "roi": "roi",
+    "hwaccel": "hwaccel",
+}
+
 
 def console_options(command: CommandT) -> CommandT:
     """Add the options that say how much is told, and how."""
@@ -49,6 +65,33 @@ def network_options(command: CommandT) -> CommandT:
         click.option("--net-height", type=int, help="Height of the network input, a multiple of 8.  [default: 256]"),
         click.option("--device", help="auto, cpu, opencv-cpu, opencv-cuda:N."),
         click.option("--model", help="A network (see `models list`), or auto."),
+    ):
+        command = option(command)
+    return command
+
+
+def source_options(command: CommandT) -> CommandT:
+    """Add the options that say how sources are read."""
+    for option in (
+        click.option("--hwaccel", metavar="NAME", help="Decode on hardware: cuda, vaapi, qsv, videotoolbox ..."),
+        click.option("--roi", nargs=4, type=int, metavar="X Y WIDTH HEIGHT", help="Look only here, in pixels."),
+        click.option("--rotate", type=click.Choice(["90", "180", "270"]), help="Turn the picture clockwise."),
+        click.option("--step", type=click.IntRange(1), metavar="N", help="Take every Nth frame."),
+        click.option("--fps", type=click.FloatRange(0, min_open=True), help="Take at most so many frames a second."),
+        click.option(
+            "--max-age",
+            type=click.FloatRange(0, min_open=True),
+            metavar="SECONDS",
+            help="Infer no frame that is older.  [live: 0.5]",
+        ),
+        click.option(
+            "--policy",
+            type=click.Choice(["every-frame", "newest"]),
+            help="Let sources wait, or let the newest frame win.  [live: newest, recorded: every-frame]",
+        ),
+        click.option("--transport", type=click.Choice(["tcp", "udp"]), help="How RTSP's pictures travel.  [tcp]"),
+        click.option("--realtime", is_flag=True, help="Play files at their own speed, as if they were cameras."),
+        click.option("--kind", type=click.Choice(["live", "recorded"]), help="What a URL is, if that is not told."),
     ):
         command = option(command)
     return command
@@ -77,6 +120,7 @@ def network_options(command: CommandT) -> CommandT:
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Stop each source after N frames.")
 @click.option("--start", type=click.FloatRange(0), metavar="SECONDS", help="Skip the beginning of each file.")
+@source_options
 @click.option("--resume", is_flag=True, help="Go on where the outputs of a run end that was killed.")
 @click.option("--mode", type=click.Choice(["threads", "processes"]), help="What runs where.  [default: threads]")
 @click.option("--listen", multiple=True, metavar="tcp://HOST:PORT", help="Let workers of other hosts join here.")
@@ -121,8 +165,9 @@ def _source_list(raw: Raw) -> list[Raw]:
 
 
 def _each_source(options: dict[str, Any]) -> Raw:
-    keys = {"max_frames": options.get("max_frames"), "start_s": options.get("start")}
-    return {key: value for key, value in keys.items() if value is not None}
+    given = {key: options.get(option) for option, key in _SOURCE_KEYS.items()}
+    given["rotation"] = int(given["rotation"]) if given["rotation"] else None
+    return {key: value for key, value in given.items() if value is not None and value is not False}
 
 
 def _tables_of(options: dict[str, Any]) -> Raw:

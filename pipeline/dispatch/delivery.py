@@ -8,7 +8,7 @@ import zmq
 
 from posestream.pipeline.dispatch.actions import Action, Assign, End, Finish, RecallFrame
 from posestream.pipeline.wire.identities import results_identity, tasks_identity
-from posestream.pipeline.wire.messages import Dropped, Finished, Posed, Recall, Result, Task, Welcome, Work
+from posestream.pipeline.wire.messages import Begun, Dropped, Finished, Posed, Recall, Result, Task, Welcome, Work
 from posestream.pipeline.wire.sockets import ZmqSocket, send_to
 from posestream.stages.items import FrameKey
 
@@ -30,6 +30,8 @@ class Delivery:
         #: Lanes that listen, in the order in which they came, and what they know of the replicas' credits.
         self._listening: dict[str, None] = {}
         self._told_credits = 0
+        #: Sources of which the newest frame wins: their lanes scale the next one when the last one was begun.
+        self._fresh: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Delivery tasks={len(self._tasks)} lanes={list(self._listening)}>"
@@ -38,11 +40,12 @@ class Delivery:
         """Keep a task until its frame is given to a replica, or ends."""
         self._tasks[key] = (task, picture)
 
-    def welcome(self, source: str, credit: int) -> None:
+    def welcome(self, source: str, credit: int, *, is_live: bool) -> None:
         """Begin to speak to a lane; tasks of one that died are not to be taken for those of the lane that goes on."""
         for key in [key for key in self._tasks if key.source == source]:
             del self._tasks[key]
         self._listening[source] = None
+        (self._fresh.add if is_live else self._fresh.discard)(source)
         send_to(self._lanes, results_identity(source), Welcome(credit))
 
     def tell_credits(self, credit: int) -> None:
@@ -70,6 +73,9 @@ class Delivery:
 
     def _assign(self, action: Assign) -> bool:
         tasks, pictures = zip(*[self._tasks.pop(key) for key in action.keys], strict=True)
+        for key in action.keys:
+            if key.source in self._fresh:
+                send_to(self._lanes, tasks_identity(key.source), Begun(key.source, key.seq))
         return send_to(self._replicas, action.replica, Work(tasks), pictures)
 
     def _end(self, end: End, result: Result | None, payloads: Sequence[zmq.Frame]) -> None:

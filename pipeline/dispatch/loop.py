@@ -243,7 +243,7 @@ class DispatchLoop:
         actions = self._dispatcher.lane_joined(
             hello.source, is_live=hello.is_live, max_age_s=hello.max_age_s, first_seq=hello.first_seq
         )
-        self._delivery.welcome(hello.source, self._dispatcher.credits)
+        self._delivery.welcome(hello.source, self._dispatcher.credits, is_live=hello.is_live)
         return actions
 
     def _lane_report(self, envelope: Envelope, now_s: float) -> Sequence[Action]:

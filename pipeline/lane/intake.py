@@ -11,7 +11,7 @@ from posestream.pipeline.errors import PipelineError
 from posestream.pipeline.lane.state import POLL_MS, LaneState
 from posestream.pipeline.wire.convert import task_of
 from posestream.pipeline.wire.identities import tasks_identity
-from posestream.pipeline.wire.messages import Done, FrameReady, LaneDrop, LaneEnd, Recall
+from posestream.pipeline.wire.messages import Begun, Done, FrameReady, LaneDrop, LaneEnd, Recall
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Drop, Frame, Reason, Stage
@@ -24,11 +24,18 @@ __all__ = ["DecodeLoop", "PreprocessLoop"]
 
 _log = logging.getLogger(__name__)
 
+#: Where the newest frame wins, one that waits for a replica is replaced so many times before it would be too old: often
+#: enough to be fresh when its turn comes, and not so often that most of what was scaled is thrown away.
+_REFRESHES = 4
+#: How often it is replaced where it never is too old, in seconds.
+_SLOWEST_REFRESH_S = 0.125
+
 
 class DecodeLoop:
     """Takes frames off the source into the lane's store, one whenever there is room.
 
-    `helds` is what the outputs hold of an earlier process, and `first_seq` the number that a live source goes on with.
+    `helds` is what the outputs hold of an earlier process, `first_seq` and `first_epoch` what a live source goes on
+    with.
     """
 
     def __init__(
@@ -39,6 +46,7 @@ class DecodeLoop:
         lane: LaneState,
         helds: Sequence[Held] = (),
         first_seq: int = 0,
+        first_epoch: int = 0,
     ) -> None:
         self._context = context
         self._out_address = out_address
@@ -46,6 +54,7 @@ class DecodeLoop:
         self._lane = lane
         self._helds = helds
         self._first_seq = first_seq
+        self._first_epoch = first_epoch
 
     def run(self) -> None:
         """Read the source to its end, or until stopped."""
@@ -68,26 +77,42 @@ class DecodeLoop:
         """Open the source and give its frames from the first one on that some output lacks."""
         info = self._source.open()
         stopping = self._lane.stopping
-        beginning = go_on(info, self._source.frames(), self._helds, self._first_seq, stopping.is_set)
+        beginning = go_on(info, self._source.frames(), self._helds, self._first_seq, stopping.is_set, self._first_epoch)
         self._lane.begin(beginning.info, beginning.first_n)
         return beginning.frames
 
     def _read(self, frames: Iterator[Frame], out: ZmqSocket) -> None:
-        while self._has_room():
-            with self._lane.progress.timed("decode"):
-                frame = next(frames, None)
+        while self._is_wanted():
+            frame = self._next(frames)
             if frame is None or self._lane.has_left_source.is_set():
                 return
             self._lane.store.put(frame)
             send(out, FrameReady(frame.key.seq))
 
-    def _has_room(self) -> bool:
-        """Wait for room in the store, so that a slow stage makes the source wait; False when stopping."""
-        stopping = self._lane.stopping
-        while not stopping.is_set():
-            if self._lane.store.wait_for_room(POLL_MS / 1000):
-                return not stopping.is_set()
+    def _next(self, frames: Iterator[Frame]) -> Frame | None:
+        if self._lane.info.is_live:
+            # A reader of its own decodes it; what is seen here is only how long its next frame was waited for.
+            return next(frames, None)
+        with self._lane.progress.timed("decode"):
+            return next(frames, None)
+
+    def _is_wanted(self) -> bool:
+        """Wait until one more frame is wanted, so that a slow stage makes the source wait; False when stopping."""
+        lane, timeout_s = self._lane, POLL_MS / 1000
+        while not lane.stopping.is_set():
+            if lane.paused.is_set() and not lane.info.is_live:
+                lane.stopping.wait(timeout_s)
+            elif self._has_room(timeout_s):
+                return not lane.stopping.is_set()
         return False
+
+    def _has_room(self, timeout_s: float) -> bool:
+        """Wait a while for room, and for the turn of a frame where only the newest counts."""
+        info, store = self._lane.info, self._lane.store
+        if not info.keeps_newest:
+            return store.wait_for_room(timeout_s)
+        max_age_s = info.max_age_s or _REFRESHES * _SLOWEST_REFRESH_S
+        return store.wait_for_turn(max_age_s / _REFRESHES, timeout_s)
 
 
 class PreprocessLoop:
@@ -137,6 +162,8 @@ class PreprocessLoop:
                 message = receive(socket).message
                 if isinstance(message, FrameReady):
                     self._prepare(tasks, self._store.frame(message.seq))
+                elif isinstance(message, Begun):
+                    self._store.begin(message.seq)
                 elif isinstance(message, Recall):
                     self._offer(tasks, message.seq)
                 elif isinstance(message, Done):
@@ -145,9 +172,9 @@ class PreprocessLoop:
                     raise PipelineError(f"{type(message).__name__} does not belong into a lane")
 
     def _prepare(self, tasks: ZmqSocket, frame: Frame) -> None:
-        """Make a frame's network input and offer it; a frame that has none is dropped."""
+        """Make a frame's network input and offer it; a frame without a picture is dropped."""
         if frame.picture is None:
-            self._drop(tasks, Drop(frame.key, Stage.DECODE, Reason.UNDECODABLE))
+            self._drop(tasks, Drop(frame.key, Stage.DECODE, frame.lost))
             return
         try:
             with self._lane.progress.timed("preprocess"):

@@ -14,6 +14,7 @@ from posestream.pipeline.lane.intake import DecodeLoop, PreprocessLoop
 from posestream.pipeline.lane.outflow import OutputLoop, RenderLoop
 from posestream.pipeline.lane.sinks import OutputFailures, Sinks
 from posestream.pipeline.lane.state import LaneProgress, LaneState
+from posestream.pipeline.supervision.handles import LinkReport
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
 from posestream.stages.errors import OutputError
@@ -43,6 +44,8 @@ class LanePlan:
     window: int
     #: The seq that a live source goes on with after its lane died.
     first_seq: int = 0
+    #: The epoch that it goes on with then.
+    first_epoch: int = 0
     #: A lane that goes on does so with outputs that were last written since then, in seconds since 1970.
     since_s: float = 0.0
     #: The last message of the source that standard output took, as JSON; empty: none.
@@ -99,7 +102,8 @@ class Lane:
             functools.partial(MessageWriter, plan.run, source.name, plan.model, plan.layout),
             self._sinks,
         )
-        decode = DecodeLoop(context, f"{base}/frames", source, self._state, helds, plan.first_seq)
+        decode = DecodeLoop(context, f"{base}/frames", source, self._state, helds, plan.first_seq, plan.first_epoch)
+        self._first_epoch = plan.first_epoch
         self._decode = self._part("decode", decode.run, on_end)
         self._parts = [
             self._decode,
@@ -149,6 +153,12 @@ class Lane:
         return self._state.has_left_source.is_set() and self._decode.is_alive
 
     @property
+    def link(self) -> LinkReport | None:
+        """How a live source's connection is; None for other sources."""
+        state = self._source.link.now
+        return None if state is None else LinkReport(state, self._first_epoch + self._source.link.connections)
+
+    @property
     def source_error(self) -> BaseException | None:
         """What ended the source early, or kept it from opening."""
         return self._decode.error
@@ -178,6 +188,17 @@ class Lane:
     def stop(self) -> None:
         """Take no more frames; those in flight go on to their end."""
         self._state.stop()
+        self._source.link.stop()
+
+    def pause(self) -> None:
+        """Take no frames until `resume`: a recorded source waits, a live one drops its connection."""
+        self._state.paused.set()
+        self._source.link.pause()
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self._state.paused.clear()
+        self._source.link.resume()
 
     @property
     def has_died(self) -> bool:
@@ -200,7 +221,7 @@ class Lane:
 
     def abort(self) -> None:
         """Wait for no more results: nobody is left who could send them. The outputs are closed."""
-        self._state.stop()
+        self.stop()
         self._state.is_done.set()
 
     def join(self, deadline_s: float) -> bool:

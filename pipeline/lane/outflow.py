@@ -25,9 +25,6 @@ from posestream.stages.render import Renderer, label_text
 
 __all__ = ["OutputLoop", "RenderLoop"]
 
-#: A frame of a live source that is older than this when its turn comes is not inferred, in seconds.
-_LIVE_MAX_AGE_S = 0.5
-
 
 class OutputLoop:
     """Puts ended frames into order, makes their messages, and feeds the outputs that need no picture.
@@ -95,16 +92,18 @@ class OutputLoop:
 
     def _begin(self, results: ZmqSocket) -> None:
         """Say hello, now that it is known where the source begins."""
-        is_live, first_seq = False, self._first_seq
+        keeps_newest, max_age_s, first_seq = False, None, self._first_seq
         if self._lane.is_source_open:
-            is_live, first_seq = self._lane.info.is_live, self._lane.info.first_seq
+            info = self._lane.info
+            keeps_newest, max_age_s, first_seq = info.keeps_newest, info.max_age_s, info.first_seq
         self._writer = self._make_writer(self._lane.first_n)
         self._sequencer = Sequencer(first_seq)
-        send(results, LaneHello(self._source, is_live, _LIVE_MAX_AGE_S if is_live else None, first_seq))
+        send(results, LaneHello(self._source, keeps_newest, max_age_s, first_seq))
 
     def _receive(self, envelope: Envelope, render: ZmqSocket) -> None:
         message = envelope.message
         if isinstance(message, Posed | Dropped):
+            self._lane.store.begin(message.seq)
             for ready in self._sequencer.push(message.seq, envelope):
                 self._end(ready, render)
         elif isinstance(message, Welcome):

@@ -23,6 +23,7 @@ from posestream.pipeline.lane.windows import open_display
 from posestream.pipeline.latency import LATENCY_BUCKETS, STAGES, LatencyHistogram
 from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import OutputTable
+from posestream.pipeline.supervision.handles import LinkReport
 from posestream.pipeline.supervision.parent import Parent
 from posestream.pipeline.supervision.process import ChildProcess, LogOptions
 from posestream.pipeline.wire.envelope import array
@@ -31,6 +32,7 @@ from posestream.pipeline.wire.messages import LaneReport
 from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, send
 from posestream.stages.errors import OutputError, SourceError
 from posestream.stages.output.display import DisplaySink
+from posestream.stages.source.link_state import LinkState
 from posestream.stages.source.opening import SourceSettings
 
 __all__ = ["LaneConfig", "LaneProcess", "run_lane"]
@@ -140,6 +142,15 @@ class LaneProcess:
     def has_left_source(self) -> bool:
         """Never: nothing outlives a process."""
         return False
+
+    @property
+    def link(self) -> LinkReport | None:
+        """How a live source's connection is, as of its last report."""
+        report = self._report
+        if report is None or report.link_phase is None:
+            return None
+        state = LinkState(report.link_phase, report.link_since_s, report.link_why)
+        return LinkReport(state, report.connections)
 
     @property
     def source_error(self) -> BaseException | None:
@@ -277,7 +288,7 @@ def _failure(source: str, error: SourceError | OutputError) -> LaneReport:
 
 
 def _report(lane: Lane, reports: ZmqSocket, *, is_final: bool) -> None:
-    seen, error = lane.progress, lane.source_error
+    seen, error, link = lane.progress, lane.source_error, lane.link
     message = LaneReport(
         lane.name,
         is_final,
@@ -291,5 +302,9 @@ def _report(lane: Lane, reports: ZmqSocket, *, is_final: bool) -> None:
         int(exit_code_of(error)) if error else 0,
         str(error) if error else "",
         tuple(str(error) for error in lane.output_errors),
+        link.state.phase if link else None,
+        link.state.since_s if link else 0.0,
+        link.state.why if link else "",
+        link.connections if link else 0,
     )
     send(reports, message, [seen.latency[stage].counts for stage in STAGES])

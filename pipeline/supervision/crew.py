@@ -186,7 +186,12 @@ class _Processes:
         if table.jsonl is not None and table.jsonl.is_standard_output:
             last_line = self._relays[source.name].last_line.decode() if source.name in self._relays else ""
             relay = self._relays[source.name] = LineRelay(last_line.encode())
-        plan = replace(self._plan, first_seq=self.dispatch.next_seq(source.name), last_line=last_line)
+        report = self.dispatch.report(source.name)
+        # One more than it told: it may have connected anew just before it died.
+        first_epoch = report.message.connections + 1 if report is not None else 0
+        plan = replace(
+            self._plan, first_seq=self.dispatch.next_seq(source.name), first_epoch=first_epoch, last_line=last_line
+        )
         config = LaneConfig(plan, self._addresses, source, table, goes_on)
         return LaneProcess(config, self.dispatch, self._log, relay)
 

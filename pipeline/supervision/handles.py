@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from posestream.pipeline.lane.state import LaneProgress
 from posestream.stages.errors import OutputError
 from posestream.stages.output.display import DisplaySink
+from posestream.stages.source.link_state import LinkState
 
-__all__ = ["LaneHandle", "ReplicaHandle"]
+__all__ = ["LaneHandle", "LinkReport", "ReplicaHandle"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """How a live source's connection is, and how many it had."""
+
+    state: LinkState
+    connections: int
 
 
 class _Handle(Protocol):
@@ -81,6 +91,10 @@ class LaneHandle(_Handle, Protocol):
     @property
     def crash(self) -> BaseException | None:
         """What stopped it in a way that no other one can go on from."""
+
+    @property
+    def link(self) -> LinkReport | None:
+        """How a live source's connection is; None for other sources, and where that is not known yet."""
 
     @property
     def source_error(self) -> BaseException | None:

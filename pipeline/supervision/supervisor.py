@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.dispatch.counters import FrameCounts
@@ -13,7 +13,7 @@ from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.errors import PipelineError, ReplicaError
 from posestream.pipeline.summary import SourceReport, Summary
-from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
+from posestream.pipeline.supervision.handles import LaneHandle, LinkReport, ReplicaHandle
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.slot import Slot
@@ -158,6 +158,8 @@ class Supervisor:
         The order: lanes first, so that every file is closed while results can still come; then replicas, which
         have nothing left to do; then the dispatcher, to whom both said goodbye; the sockets' context last.
         """
+        # What a source was like while it was wanted; afterwards every one has ended.
+        links = {lane.name: lane.link for lane in self.lanes}
         self.stop()
         deadline_s = time.monotonic() + self._patience.stop_s
         if self.is_running:
@@ -166,7 +168,7 @@ class Supervisor:
         for replica in self.replicas:
             replica.stop()
         ended += [replica.join(deadline_s) or _is_killed(replica) for replica in self.replicas]
-        summary = self._summary()
+        summary = self._summary(links)
         self._dispatch.stop()
         # It ends at once, however long the others took.
         ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
@@ -258,7 +260,7 @@ class Supervisor:
         elif lane.has_died:
             slot.fail(now_s, lane.death)
 
-    def _summary(self) -> Summary:
+    def _summary(self, links: Mapping[str, LinkReport | None]) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.
         self._error = self._error or self._crash
         sources = tuple(
@@ -269,6 +271,7 @@ class Supervisor:
                 slot.part.paths,
                 slot.part.source_error or fate(slot, self._hung),
                 slot.restarts,
+                links[slot.name],
             )
             for slot in self._lanes
         )

@@ -36,6 +36,8 @@ def task_of(net_input: NetInput, captured_s: float) -> Task:
         transform.scale_y,
         transform.width_px,
         transform.height_px,
+        transform.left_px,
+        transform.top_px,
     )
 
 
@@ -77,7 +79,13 @@ def maps_of(fields: Fields, payloads: Sequence[zmq.Frame], stride: int) -> Field
         array(payloads[0], fields.dtype, (fields.heatmap_channels, fields.rows, fields.columns)),
         array(payloads[1], fields.dtype, (fields.paf_channels, fields.rows, fields.columns)),
         stride,
-        Transform(task.scale_x, task.scale_y, task.source_width, task.source_height),
+        _transform_of(task),
+    )
+
+
+def _transform_of(task: Task) -> Transform:
+    return Transform(
+        task.scale_x, task.scale_y, task.source_width, task.source_height, task.source_left, task.source_top
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from posestream.stages.items import FrameKey, Reason, Stage
+from posestream.stages.source.link_state import LinkPhase
 
 __all__ = [
     # between threads
@@ -18,6 +19,7 @@ __all__ = [
     "LaneReport",
     "Task",
     # dispatcher → lane
+    "Begun",
     "Dropped",
     "Finished",
     "Posed",
@@ -56,10 +58,12 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class LaneHello:
-    """A lane listens for results and is about to send tasks; `max_age_s` is set for live sources."""
+    """A lane listens for results and is about to send tasks."""
 
     source: str
+    #: True: of the frames that wait only the newest is wanted.
     is_live: bool
+    #: A frame that is older, in seconds, is not wanted; None: any age.
     max_age_s: float | None
     #: The seq of the first frame that will come: more than 0 where a lane goes on after another one died.
     first_seq: int
@@ -77,8 +81,11 @@ class Task:
     width: int
     scale_x: float
     scale_y: float
+    #: What the network sees of the source's picture, in its pixels: all of it, or a region.
     source_width: int
     source_height: int
+    source_left: int = 0
+    source_top: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +125,12 @@ class LaneReport:
     source_error_code: int
     source_error: str
     output_errors: tuple[str, ...]
+    #: How a live source's connection is, since when (seconds since 1970) and why; None for other sources.
+    link_phase: LinkPhase | None = None
+    link_since_s: float = 0.0
+    link_why: str = ""
+    #: Connections that it had so far.
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +169,14 @@ class Welcome:
     """The lane may begin, or the replicas are others than before: so many frames keep all of them busy."""
 
     credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A replica was given a live source's frame: nobody waits for the lane's newest one any more, so offer it."""
+
+    source: str
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +313,7 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Dropped,
     Finished,
     Welcome,
+    Begun,
     Recall,
     ReplicaHello,
     Heartbeat,

@@ -52,7 +52,9 @@ class Group:
             return Poses(maps.key, ())
         heatmaps = _plain(maps.heatmaps_chw[: len(self._layout.keypoints)])
         found = self._decode(heatmaps, _plain(maps.pafs_chw), View.of(maps))
-        people = tuple(map(Person, found.keypoints, found.scores.tolist()))
+        # Where the network saw a region only, its left upper corner is not the picture's.
+        corner = np.array([maps.transform.left_px, maps.transform.top_px, 0], np.float32)
+        people = tuple(map(Person, found.keypoints + corner, found.scores.tolist()))
         return Poses(maps.key, people, found.truncated)
 
     def _check(self, maps: FieldMaps) -> None:

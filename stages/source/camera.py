@@ -1,8 +1,9 @@
-"""A camera of this machine as a source."""
+"""A camera of this machine, opened once."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
@@ -10,14 +11,14 @@ from av import open as open_media
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from posestream.stages.errors import SourceError
 from posestream.stages.source.container import ContainerSource
-from posestream.stages.source.protocol import SourceSettings
+from posestream.stages.source.decode import Stamp, now
+from posestream.stages.source.hardware import accelerator
+from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.trouble import LinkError
 
 __all__ = ["CameraSource"]
 
-#: Seconds to wait for the camera to open, and for each picture.
-_OPEN_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 10.0
 #: By `sys.platform`: FFmpeg's input format, the options it cannot do without, and how a camera's number is written.
 _INPUTS: dict[str, tuple[str, dict[str, str], str]] = {
     "linux": ("v4l2", {}, "/dev/video{}"),
@@ -29,27 +30,33 @@ _INPUTS: dict[str, tuple[str, dict[str, str], str]] = {
 class CameraSource(ContainerSource):
     """Frames of a camera, given by its number or by /dev/videoN."""
 
-    def __init__(self, settings: SourceSettings) -> None:
-        super().__init__(settings, is_live=True)
+    def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
+        super().__init__(settings, is_live=True, clock=clock)
         self._number = settings.url.removeprefix("/dev/video")
         self._label = f"camera {int(self._number)}"
 
     def _open_container(self) -> InputContainer:
         if sys.platform not in _INPUTS:
-            raise SourceError(f"{self._label} cannot be opened: cameras are not supported on {sys.platform}")
+            told = f"{self._label} cannot be opened: cameras are not supported on {sys.platform}"
+            raise LinkError(told, is_final=True)
         kind, options, pattern = _INPUTS[sys.platform]
         device = _named(int(self._number)) if kind == "dshow" else pattern.format(int(self._number))
         try:
             return open_media(
-                device, mode="r", format=kind, options=dict(options), timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S)
+                device,
+                mode="r",
+                format=kind,
+                options=dict(options),
+                timeout=(self._settings.reconnect.connect_s, None),
+                hwaccel=accelerator(self._settings.hwaccel),
             )
-        except (FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError, RuntimeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise SourceError(f"{self._label} ({device}) cannot be opened: {reason}; {_present(kind)}") from error
+            raise LinkError(f"{self._label} ({device}) cannot be opened: {reason}; {_present(kind)}") from error
 
     def _check_ending(self) -> None:
         reason = self._decoder.read_error.strerror if self._decoder and self._decoder.read_error else "it is gone"
-        raise SourceError(f"{self._label} stopped: {reason}")
+        raise LinkError(f"{self._label} stopped: {reason}")
 
     def _nothing(self) -> str:
         return f"{self._label} gave no picture"

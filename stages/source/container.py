@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
+from math import ceil
 from pathlib import Path
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av.container import InputContainer
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
-from posestream.stages.source.decode import Decoded, Decoder, video_stream
+from posestream.stages.source.decode import Decoded, Decoder, Stamp, now, video_stream
+from posestream.stages.source.frame_gate import FrameGate
+from posestream.stages.source.link import Link
 from posestream.stages.source.name import derive_names, redacted
-from posestream.stages.source.protocol import ClosedAtExit, SourceInfo, SourceSettings
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
+from posestream.stages.source.region import region_of
+from posestream.stages.source.settings import Policy, SourceSettings
 
 __all__ = ["ContainerSource"]
+
+#: A frame of a live source of which the newest wins is not inferred when it is older, in seconds.
+_LIVE_MAX_AGE_S = 0.5
 
 
 class ContainerSource(ClosedAtExit):
     """A source that PyAV reads; kinds tell how it is opened, where it begins and whether it ended as promised."""
 
-    def __init__(self, settings: SourceSettings, *, is_live: bool) -> None:
+    def __init__(self, settings: SourceSettings, *, is_live: bool, clock: Callable[[], Stamp] = now) -> None:
         self._settings = settings
+        self._clock = clock
+        self._link = Link()
         self._name = settings.name or derive_names([settings.url])[0]
         self._is_live = is_live
         #: What the source is called in messages.
@@ -45,6 +56,11 @@ class ContainerSource(ClosedAtExit):
     def is_live(self) -> bool:
         """True where frames come by themselves and cannot wait; of a stream, known once it is open."""
         return self._is_live
+
+    @property
+    def link(self) -> Link:
+        """Of no consequence: one connection is all that it has."""
+        return self._link
 
     def __repr__(self) -> str:
         """Tell its kind, name and address."""
@@ -69,15 +85,16 @@ class ContainerSource(ClosedAtExit):
         Raises:
             SourceError: it ended early or is damaged; raised after all that could be decoded was given.
         """
-        limit = self._settings.max_frames
+        limit, gate = self._settings.max_frames, FrameGate(self._settings.step, self._settings.fps)
         seq = 0
         while limit is None or seq < limit:
             decoded = next(self._frames, None)
             if decoded is None:
                 self._check_ending()
                 return
-            yield self._frame(decoded, seq)
-            seq += 1
+            if gate.takes(float(decoded.pts * self._time_base)):
+                yield self._frame(decoded, seq)
+                seq += 1
 
     def close(self) -> None:
         """Let go of the file or device; may be called more than once."""
@@ -95,7 +112,7 @@ class ContainerSource(ClosedAtExit):
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
         """Give what is decoded from the beginning that the settings ask for."""
-        self._decoder = Decoder(container, stream, is_live=self._is_live)
+        self._decoder = Decoder(container, stream, is_live=self._is_live, clock=self._clock)
         return self._decoder.decoded()
 
     def _check_ending(self) -> None:
@@ -123,9 +140,8 @@ class ContainerSource(ClosedAtExit):
         for decoded in frames:
             first.append(decoded)
             if decoded.frame is not None:
-                picture = VideoPicture(decoded.frame, Orientation.of_frame(decoded.frame))
                 self._frames = chain(first, frames)
-                return self._info(container, stream, picture)
+                return self._info(container, stream, self._picture(decoded.frame))
         raise SourceError(self._nothing())
 
     def _nothing(self) -> str:
@@ -134,34 +150,46 @@ class ContainerSource(ClosedAtExit):
 
     def _info(self, container: InputContainer, stream: VideoStream, picture: VideoPicture) -> SourceInfo:
         count, duration_s = self._promised(container, stream)
-        limit = self._settings.max_frames
-        if limit is not None:
-            count = limit if count is None else min(limit, count)
+        settings = self._settings
+        if count is not None:
+            count = None if settings.fps is not None else ceil(count / settings.step)
+        if settings.max_frames is not None:
+            count = settings.max_frames if count is None else min(settings.max_frames, count)
+        keeps_newest = settings.policy is Policy.NEWEST or (settings.policy is Policy.AUTO and self._is_live)
         aspect = stream.sample_aspect_ratio or None
         return SourceInfo(
             name=self._name,
             width=picture.width,
             height=picture.height,
             rate=stream.average_rate or stream.guessed_rate or None,
-            frame_count=None if self._is_live and limit is None else count,
+            frame_count=None if self._is_live and settings.max_frames is None else count,
             duration_s=duration_s,
             is_live=self._is_live,
             time_base=self._time_base,
             path=self._path(),
             sample_aspect_ratio=1 / aspect if aspect and picture.is_turned else aspect,
             color=picture.tags,
+            keeps_newest=keeps_newest,
+            max_age_s=_LIVE_MAX_AGE_S if keeps_newest and settings.max_age_s is None else settings.max_age_s,
         )
 
+    def _picture(self, frame: VideoFrame) -> VideoPicture:
+        """Give a decoded frame as an upright picture: as the stream says, and then as the settings say."""
+        return VideoPicture(frame, Orientation.of_frame(frame).then_turned(self._settings.rotation))
+
     def _frame(self, decoded: Decoded, seq: int) -> Frame:
-        picture = None if decoded.frame is None else VideoPicture(decoded.frame, Orientation.of_frame(decoded.frame))
+        picture = None if decoded.frame is None else self._picture(decoded.frame)
+        roi = self._settings.roi
         return Frame(
             key=FrameKey(self._name, seq),
             epoch=0,
-            pts=decoded.pts,
+            # A live stream's clock may jump, which somebody else sees to.
+            pts=decoded.told_pts if self._is_live else decoded.pts,
             time_base=self._time_base,
             captured_mono_s=decoded.captured.mono_s,
             captured_wall_s=decoded.captured.wall_s,
             width=picture.width if picture else 0,
             height=picture.height if picture else 0,
             picture=picture,
+            region=region_of(roi, picture) if roi is not None and picture is not None else None,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
-from av.codec.context import ThreadType
+from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
@@ -46,9 +46,11 @@ class Decoded:
     """A frame as the decoder gave it; `frame` is None for a packet that could not be decoded."""
 
     frame: VideoFrame | None
-    #: In units of the stream's time base.
+    #: In units of the stream's time base, and always growing.
     pts: int
     captured: Stamp
+    #: What the stream itself told, which may jump; None where it told nothing.
+    told_pts: int | None = None
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
@@ -132,7 +134,7 @@ class Decoder:
             frames = packet.decode()
         except FFmpegError:
             pts = packet.pts if packet.pts is not None else packet.dts
-            yield Decoded(None, self._ordered(pts), stamp)
+            yield Decoded(None, self._ordered(pts), stamp, pts)
             return
         for frame in frames:
             yield self._of(frame, stamp)
@@ -158,7 +160,7 @@ class Decoder:
             # earliest time still waiting is this one's. The frame's own `dts` is late by the decoder's delay.
             when = min(self._stamps, default=frame.dts)
         captured = stamp if when is None else self._stamps.pop(when, stamp)
-        return Decoded(frame, self._ordered(when), captured)
+        return Decoded(frame, self._ordered(when), captured, when)
 
     def _ordered(self, pts: int | None) -> int:
         """Give a frame's timestamp, made up from the rate where it is missing or not after the one before."""
@@ -183,3 +185,5 @@ def _set_threads(context: VideoCodecContext, *, is_live: bool) -> None:
     # Frame threads hold a frame back for each thread, which a live source must not.
     context.thread_type = ThreadType.SLICE if is_live else ThreadType.AUTO
     context.thread_count = 2 if is_large else 1
+    if is_live:
+        context.flags |= Flags.low_delay

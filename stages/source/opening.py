@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from posestream.stages.source.camera import CameraSource
-from posestream.stages.source.name import derive_names, is_camera, is_url, redacted
+from posestream.stages.source.decode import Stamp
+from posestream.stages.source.hardware import check_hardware
+from posestream.stages.source.live import LiveSource
+from posestream.stages.source.name import derive_names, is_camera, redacted
+from posestream.stages.source.paced import PacedSource
 from posestream.stages.source.pictures import PictureSource, is_pictures
-from posestream.stages.source.protocol import Source, SourceInfo, SourceSettings
-from posestream.stages.source.stream import StreamSource
+from posestream.stages.source.protocol import Source, SourceInfo
+from posestream.stages.source.settings import Kind, Policy, SourceSettings
+from posestream.stages.source.stream import (
+    STANDARD_INPUT,
+    StreamSource,
+    check_standard_input,
+    is_stream,
+    looks_live,
+)
 from posestream.stages.source.synthetic import SyntheticSource, is_synthetic
 from posestream.stages.source.video import VideoFileSource
 
@@ -21,26 +33,80 @@ __all__ = [
     # from addresses to sources
     "derive_names",
     "is_missing",
+    "is_standard_input",
     "open_source",
     "redacted",
 ]
 
-#: The kinds of sources, asked in this order whether an address is theirs.
-_KINDS: tuple[tuple[Callable[[str], bool], Callable[[SourceSettings], Source]], ...] = (
-    (is_camera, CameraSource),
-    (is_url, StreamSource),
-    (is_synthetic, SyntheticSource),
-    (is_pictures, PictureSource),
-    (lambda _: True, VideoFileSource),
-)
+
+def is_standard_input(url: str) -> bool:
+    """True for what means standard input, which only one source of one process can read."""
+    return url == STANDARD_INPUT
 
 
 def is_missing(url: str) -> bool:
     """True for the address of a file that is not there; others can be known only when they are opened."""
-    kind = next(make for is_kind, make in _KINDS if is_kind(url))
-    return kind is VideoFileSource and not Path(url).exists()
+    return _kind(url) is _video_file and not Path(url).exists()
 
 
 def open_source(settings: SourceSettings) -> Source:
-    """Make the source that an address means; its `open` does the work and finds what is wrong."""
-    return next(make for is_kind, make in _KINDS if is_kind(settings.url))(settings)
+    """Make the source that an address means; its `open` does the work and finds what is wrong.
+
+    Raises:
+        SettingsError: something was asked for that this kind of source does not have.
+    """
+    check_hardware(settings.hwaccel)
+    return _kind(settings.url)(settings)
+
+
+def _camera(settings: SourceSettings) -> Source:
+    settings.refuse("a camera", "start_s", "realtime", "transport")
+    inner = _inner(settings)
+    return LiveSource(settings, lambda clock: CameraSource(inner, clock))
+
+
+def _stream(settings: SourceSettings) -> Source:
+    settings.refuse("what is no file of this machine", "realtime")
+    if not settings.url.lower().startswith("rtsp"):
+        settings.refuse("what is no RTSP", "transport")
+    is_lasting = looks_live(settings)
+    if settings.url == STANDARD_INPUT:
+        check_standard_input()
+        is_lasting = False
+    inner = _inner(settings)
+    return LiveSource(settings, lambda clock: StreamSource(inner, clock), is_lasting=is_lasting)
+
+
+def _video_file(settings: SourceSettings) -> Source:
+    settings.refuse("a file", "transport", "reconnect")
+    if not settings.realtime:
+        what = "a file that is read as fast as it goes; realtime = true plays it at its own speed"
+        if settings.kind is Kind.LIVE:
+            settings.refuse(what, "kind")
+        settings.refuse(what, "policy", "max_age_s")
+        return VideoFileSource(settings)
+    inner = _inner(settings)
+
+    def connect(clock: Callable[[], Stamp]) -> Source:
+        return PacedSource(VideoFileSource(replace(inner, policy=Policy.AUTO), clock), inner, clock)
+
+    return LiveSource(settings, connect, is_lasting=False)
+
+
+def _inner(settings: SourceSettings) -> SourceSettings:
+    """Give the settings of one connection: how many frames are wanted altogether is not its matter."""
+    return replace(settings, max_frames=None)
+
+
+#: The kinds of sources, asked in this order whether an address is theirs.
+_KINDS: tuple[tuple[Callable[[str], bool], Callable[[SourceSettings], Source]], ...] = (
+    (is_camera, _camera),
+    (is_stream, _stream),
+    (is_synthetic, SyntheticSource),
+    (is_pictures, PictureSource),
+    (lambda _: True, _video_file),
+)
+
+
+def _kind(url: str) -> Callable[[SourceSettings], Source]:
+    return next(make for is_kind, make in _KINDS if is_kind(url))

@@ -13,12 +13,16 @@ import cv2
 import numpy as np
 
 from posestream.stages.color import ColorTags
-from posestream.stages.errors import SettingsError, SourceError
+from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
+from posestream.stages.orientation import UPRIGHT
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
+from posestream.stages.source.link import Link
 from posestream.stages.source.name import derive_names
-from posestream.stages.source.protocol import ClosedAtExit, SourceInfo, SourceSettings
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
+from posestream.stages.source.region import region_of
+from posestream.stages.source.settings import SourceSettings
 
 __all__ = ["PictureSource", "is_pictures"]
 
@@ -26,6 +30,10 @@ __all__ = ["PictureSource", "is_pictures"]
 _SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .ppm .pgm .pbm .pnm".split()  # noqa: SIM905 — reads better
 )
+
+
+#: Settings that mean nothing where there is no time.
+_VIDEO_ONLY = ("kind", "realtime", "transport", "policy", "max_age_s", "fps", "hwaccel", "reconnect")
 
 
 def is_pictures(url: str) -> bool:
@@ -44,14 +52,19 @@ class PictureSource(ClosedAtExit):
     """Frames of picture files, each with its name and without a time, in natural order of their names."""
 
     def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
-        if settings.start_s > 0:
-            raise SettingsError(f"a start of {settings.start_s:g} s means nothing for pictures ({settings.url})")
+        settings.refuse("pictures", "start_s", *_VIDEO_ONLY)
         self._settings = settings
         self._name = settings.name or derive_names([settings.url])[0]
         self._clock = clock
         #: The folder that names are relative to.
         self._folder = Path()
         self._paths: list[Path] = []
+        self._link = Link()
+
+    @property
+    def link(self) -> Link:
+        """Of no consequence: pictures need no connection."""
+        return self._link
 
     @property
     def name(self) -> str:
@@ -76,7 +89,8 @@ class PictureSource(ClosedAtExit):
         # OpenCV tells of each broken file on stderr; here they are told as undecodable frames.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._folder, self._paths = _listed(self._settings.url)
-        first = next((picture for picture in map(_read, self._paths) if picture is not None), None)
+        self._paths = self._paths[:: self._settings.step]
+        first = next((picture for picture in map(self._read, self._paths) if picture is not None), None)
         if first is None:
             what = "cannot be decoded" if len(self._paths) == 1 else "holds no picture that can be decoded"
             raise SourceError(f"{self._settings.url} {what}; it is damaged or not a picture")
@@ -99,7 +113,7 @@ class PictureSource(ClosedAtExit):
         """Give a frame for each file; one that cannot be decoded has no picture."""
         for seq, path in enumerate(islice(self._paths, self._settings.max_frames)):
             captured = self._clock()
-            picture = _read(path)
+            picture, roi = self._read(path), self._settings.roi
             yield Frame(
                 key=FrameKey(self._name, seq),
                 epoch=0,
@@ -111,7 +125,18 @@ class PictureSource(ClosedAtExit):
                 height=picture.height if picture else 0,
                 picture=picture,
                 name=path.relative_to(self._folder).as_posix(),
+                region=region_of(roi, picture) if roi is not None and picture is not None else None,
             )
+
+    def _read(self, path: Path) -> ArrayPicture | None:
+        """Read a picture upright (EXIF, then as the settings say), in 8-bit BGR; None where that cannot be done."""
+        try:
+            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+        except (OSError, cv2.error):
+            return None
+        if image is None:
+            return None
+        return ArrayPicture(UPRIGHT.then_turned(self._settings.rotation).applied(np.asarray(image, np.uint8)))
 
 
 def _listed(url: str) -> tuple[Path, list[Path]]:
@@ -149,12 +174,3 @@ def _natural(path: Path) -> tuple[tuple[tuple[int, str], ...], str]:
     parts = re.split(r"([0-9]+)", path.as_posix().casefold())
     # Split so, every other part is digits, and like parts meet at the same place.
     return tuple((int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)), path.as_posix()
-
-
-def _read(path: Path) -> ArrayPicture | None:
-    """Read a picture upright (EXIF), in 8-bit BGR; None where that cannot be done."""
-    try:
-        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
-        return None
-    return None if image is None else ArrayPicture(np.asarray(image, np.uint8))

@@ -1,8 +1,7 @@
-"""What every source of frames is: its settings, what it tells of itself, and how frames are had from it."""
+"""What every source of frames is: what it tells of itself, and how frames are had from it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,40 +10,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from posestream.stages.color import ColorTags
-from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame
-from posestream.stages.redact import redacted
+from posestream.stages.source.link import Link
 
-__all__ = ["ClosedAtExit", "Source", "SourceInfo", "SourceSettings"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSettings:
-    """Which source to read, and which part of it.
-
-    Raises:
-        SettingsError: the part makes no sense.
-    """
-
-    #: A file, folder, glob pattern, URL, camera number or "/dev/videoN".
-    url: str
-    #: `[a-z0-9_.-]+`; empty: derived from `url`.
-    name: str = ""
-    #: Seconds from the source's beginning that are skipped (recorded video only).
-    start_s: float = 0.0
-    #: Stop after so many frames; None: go on to the end.
-    max_frames: int | None = None
-
-    def __repr__(self) -> str:
-        """Tell it without what may be secret in its address."""
-        limits = f"start_s={self.start_s!r}, max_frames={self.max_frames!r}"
-        return f"SourceSettings(url={redacted(self.url)!r}, name={self.name!r}, {limits})"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.start_s < math.inf:
-            raise SettingsError(f"start_s = {self.start_s:g} of source {redacted(self.url)} is not 0 or more seconds")
-        if self.max_frames is not None and self.max_frames < 1:
-            raise SettingsError(f"max_frames = {self.max_frames} of source {redacted(self.url)} is not at least 1")
+__all__ = ["ClosedAtExit", "Source", "SourceInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +43,10 @@ class SourceInfo:
     #: goes on after an earlier process.
     first_seq: int = 0
     first_picture: int = 0
+    #: True: where frames come faster than they are worked on, the newest one wins.
+    keeps_newest: bool = False
+    #: A frame that is older, in seconds, is not inferred; None: any age.
+    max_age_s: float | None = None
 
 
 class Source(Protocol):
@@ -87,15 +60,19 @@ class Source(Protocol):
     def is_live(self) -> bool:
         """True where frames come by themselves and cannot wait."""
 
+    @property
+    def link(self) -> Link:
+        """Its connection: how it is, and what others wish of it; the only part that other threads may use."""
+
     def open(self) -> SourceInfo:
-        """Open it and look at its first picture.
+        """Open it and look at its first picture. A live source that is not there is waited for.
 
         Raises:
-            SourceError: it is missing, unreadable, or has no picture.
+            SourceError: it is missing, unreadable, or has no picture; or it was stopped before it was there.
         """
 
     def frames(self) -> Iterator[Frame]:
-        """Give its frames once, numbered from 0 in epoch 0; an undecodable one has no picture.
+        """Give its frames once, numbered from 0; one that was lost before anybody could see it has no picture.
 
         Raises:
             SourceError: it ended early or is damaged; raised after all that could be decoded was given.

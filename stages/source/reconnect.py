@@ -19,7 +19,7 @@ _LEAST_PART = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ReconnectSettings:
-    """How long to wait before a lost source is tried again.
+    """When a source counts as lost, and how long to wait before it is tried again.
 
     Raises:
         SettingsError: the waits make no sense.
@@ -29,12 +29,19 @@ class ReconnectSettings:
     min_s: float = 0.5
     #: The longest one.
     max_s: float = 10.0
+    #: A connection that gave nothing for so long is given up; it is told as stalled from half of this on.
+    stall_s: float = 5.0
+    #: How long a connection may take to come about and to give its first picture.
+    connect_s: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0 < self.min_s <= self.max_s < math.inf:
             raise SettingsError(
                 f"reconnect: min_s = {self.min_s:g} and max_s = {self.max_s:g} are not 0 < min_s ≤ max_s"
             )
+        for name in ("stall_s", "connect_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingsError(f"reconnect: {name} = {getattr(self, name):g} is not above 0")
 
 
 class Backoff:
@@ -58,6 +65,11 @@ class Backoff:
         wait_s = self._whole_s * (_LEAST_PART + (1 - _LEAST_PART) * self._draw())
         self._whole_s = min(self._whole_s * _FACTOR, self._settings.max_s)
         return wait_s
+
+    def longest_s(self) -> float:
+        """Give the longest wait, from which the next ones do not get shorter: trying soon would only do harm."""
+        self._whole_s = self._settings.max_s
+        return self.next_s()
 
     def reset(self) -> None:
         """Begin anew: the source was there."""

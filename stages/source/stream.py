@@ -1,9 +1,12 @@
-"""A URL as a source: a live stream, or a recording that is read over the network."""
+"""An address with a scheme, or standard input, opened once: a live stream, or a recording over the network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
+from urllib.parse import urlsplit
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av import open as open_media
@@ -11,61 +14,122 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from posestream.stages.errors import SourceError
-from posestream.stages.source.decode import Decoded, Decoder
-from posestream.stages.source.protocol import SourceSettings
+from posestream.stages.errors import SettingsError, SourceError
+from posestream.stages.redact import is_url
+from posestream.stages.source.container import ContainerSource
+from posestream.stages.source.decode import Decoded, Stamp, now
+from posestream.stages.source.hardware import accelerator
+from posestream.stages.source.settings import Kind, Policy, SourceSettings, Transport
+from posestream.stages.source.trouble import link_error
 from posestream.stages.source.video import VideoFileSource
 
-__all__ = ["StreamSource"]
+__all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "is_stream", "looks_live"]
 
+#: What is written for standard input.
+STANDARD_INPUT = "-"
 #: Schemes that only carry what happens now. Of the others (http, file …) what has a duration is a recording.
 _LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp", "whep"})
-#: Seconds to wait for the stream to open, and for each read.
-_OPEN_TIMEOUT_S, _READ_TIMEOUT_S = 10.0, 10.0
-#: FFmpeg's options for least delay; RTP over TCP loses no packets and passes firewalls.
-_LIVE_OPTIONS = {"fflags": "nobuffer"}
-_RTSP_OPTIONS = {**_LIVE_OPTIONS, "rtsp_transport": "tcp"}
+#: Paths that end so are recordings unless a server or a user says otherwise.
+_RECORDED_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".ogv"})
+#: FFmpeg's own limit on a silent read is so much longer than the source's patience: it ends a reader that was given up.
+#: Unlike PyAV's limit on reads it costs nothing, since no Python is called while FFmpeg waits.
+_SLACK_S = 5.0
+#: By scheme, the name that FFmpeg's limit on a silent read has, in microseconds. Tried with FFmpeg 8.0 (PyAV 18):
+#: `timeout` of RTMP makes it listen instead, and `stimeout` is known no more.
+_TIMEOUTS = {"rtsp": "timeout", "rtsps": "timeout", "udp": "timeout", "rtp": "timeout"}
+_OTHER_TIMEOUT = "rw_timeout"
+#: FFmpeg shall not watch 20 frames go by to learn their rate (0.3 s to open instead of 1.1 s), but it must not throw
+#: away those that it watches either (`fflags=nobuffer`): the first key frame is among them.
+_LIVE_OPTIONS = {"fpsprobesize": "0"}
+
+
+def is_stream(url: str) -> bool:
+    """True for an address with a scheme, and for standard input."""
+    return is_url(url) or url == STANDARD_INPUT
+
+
+def looks_live(settings: SourceSettings) -> bool:
+    """Guess before anything is opened whether frames come by themselves."""
+    if settings.kind is not Kind.AUTO:
+        return settings.kind is Kind.LIVE
+    scheme = settings.url.partition("://")[0].lower()
+    if settings.url == STANDARD_INPUT:
+        return False
+    if scheme in ("http", "https", "ftp", "file"):
+        return PurePath(urlsplit(settings.url).path).suffix.lower() not in _RECORDED_SUFFIXES
+    return True
 
 
 class StreamSource(VideoFileSource):
-    """Frames from an address with a scheme."""
+    """Frames from one connection to an address with a scheme."""
 
-    def __init__(self, settings: SourceSettings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
+        super().__init__(settings, clock)
         self._scheme = settings.url.partition("://")[0].lower()
-        self._is_live = self._scheme in _LIVE_SCHEMES
+        self._is_live = settings.kind is Kind.LIVE or (settings.kind is Kind.AUTO and self._scheme in _LIVE_SCHEMES)
 
     def _path(self) -> Path | None:
         return None
 
     def _open_container(self) -> InputContainer:
-        options = _RTSP_OPTIONS if self._scheme.startswith("rtsp") else _LIVE_OPTIONS if self._is_live else {}
+        settings = self._settings
         try:
             container = open_media(
-                self._settings.url,
+                "pipe:0" if settings.url == STANDARD_INPUT else settings.url,
                 mode="r",
-                options=dict(options),
-                timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S),
+                options=self._options(),
+                # Without a limit on reads: it would take Python's lock at each of FFmpeg's looks at the line.
+                timeout=(settings.reconnect.connect_s, None),
                 metadata_errors="ignore",
+                hwaccel=accelerator(settings.hwaccel),
             )
-        except (FFmpegError, ValueError) as error:
-            # Only the reason is told, and no cause is kept: both would repeat the address with its password.
-            reason = getattr(error, "strerror", None) or "the address is not understood"
-            raise SourceError(f"{self._label} cannot be opened: {reason}") from None
-        self._is_live = self._is_live or container.duration is None
+        except (FFmpegError, ValueError, RuntimeError) as error:
+            # PyAV's own complaint about a hardware decoder that does not fit the stream is a RuntimeError.
+            raise link_error(self._label, settings.url, error) from None
+        is_endless = container.duration is None and settings.url != STANDARD_INPUT
+        self._is_live = self._is_live or (settings.kind is Kind.AUTO and is_endless)
         return container
 
+    def _options(self) -> dict[str, str]:
+        """Give FFmpeg's options."""
+        scheme = self._scheme
+        options: dict[str, str] = {}
+        if self._settings.url == STANDARD_INPUT:
+            return options
+        limit_s = max(self._settings.reconnect.stall_s, self._settings.reconnect.connect_s) + _SLACK_S
+        options[_TIMEOUTS.get(scheme, _OTHER_TIMEOUT)] = str(round(limit_s * 1_000_000))
+        if looks_live(self._settings):
+            options |= _LIVE_OPTIONS
+        if scheme.startswith("rtsp"):
+            options["rtsp_transport"] = "udp" if self._settings.transport is Transport.UDP else "tcp"
+        return options
+
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
-        if not self._is_live:
-            return super()._decoded(container, stream)
-        self._decoder = Decoder(container, stream, is_live=True)
-        return self._decoder.decoded()
+        if self._is_live:
+            return ContainerSource._decoded(self, container, stream)
+        if self._settings.policy is Policy.NEWEST:
+            raise SourceError(f"{self._label} is a recording; the policy newest is for live sources (kind = live)")
+        return super()._decoded(container, stream)
 
     def _check_ending(self) -> None:
         if not self._is_live:
             super()._check_ending()
         elif self._decoder is not None and self._decoder.read_error is not None:
-            raise SourceError(f"{self._label} broke off: {self._decoder.read_error.strerror}")
+            raise link_error(self._label, self._settings.url, self._decoder.read_error, "broke off")
 
     def _nothing(self) -> str:
         return f"{self._label} gave no frame that can be decoded" if self._is_live else super()._nothing()
+
+
+def check_standard_input() -> None:
+    """Refuse to read video from a keyboard.
+
+    Raises:
+        SettingsError: standard input is closed or a terminal.
+    """
+    try:
+        is_terminal = sys.stdin is None or os.isatty(sys.stdin.fileno())
+    except (OSError, ValueError):
+        is_terminal = True
+    if is_terminal:
+        raise SettingsError("standard input (-) is a terminal; pipe a video into it")

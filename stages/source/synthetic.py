@@ -15,8 +15,10 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
+from posestream.stages.source.link import Link
 from posestream.stages.source.name import derive_names
-from posestream.stages.source.protocol import ClosedAtExit, SourceInfo, SourceSettings
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
+from posestream.stages.source.settings import SourceSettings
 
 __all__ = ["SyntheticSource", "is_synthetic"]
 
@@ -48,6 +50,9 @@ class SyntheticSource(ClosedAtExit):
         width, height, rate, frames = (int(text or 0) for text in match.groups()) if match else (0, 0, 0, 0)
         if not width or not height:
             raise SettingsError(f"{settings.url}: write synthetic:WIDTHxHEIGHT, then @RATE and xFRAMES if wanted")
+        settings.refuse("a synthetic source", "kind", "realtime", "transport", "policy", "fps", "hwaccel", "reconnect")
+        settings.refuse("a synthetic source", "step", "rotation", "roi", "max_age_s")
+        self._link = Link()
         self._settings = settings
         self._name = settings.name or derive_names([settings.url])[0]
         self._width, self._height = width, height
@@ -72,6 +77,11 @@ class SyntheticSource(ClosedAtExit):
     def is_live(self) -> bool:
         """Never: it waits."""
         return False
+
+    @property
+    def link(self) -> Link:
+        """Of no consequence: it needs no connection."""
+        return self._link
 
     def open(self) -> SourceInfo:
         """Make the stripes that all frames show a part of."""

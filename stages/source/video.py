@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
@@ -15,9 +15,10 @@ from av.video.stream import VideoStream
 
 from posestream.stages.errors import SourceError
 from posestream.stages.source.container import ContainerSource
-from posestream.stages.source.decode import Decoded
+from posestream.stages.source.decode import Decoded, Stamp, now
 from posestream.stages.source.ending import Promise, told_end
-from posestream.stages.source.protocol import SourceSettings
+from posestream.stages.source.hardware import accelerator
+from posestream.stages.source.settings import SourceSettings
 
 __all__ = ["VideoFileSource"]
 
@@ -28,8 +29,8 @@ _TEXT_FORMATS = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 class VideoFileSource(ContainerSource):
     """Frames of a local video file."""
 
-    def __init__(self, settings: SourceSettings) -> None:
-        super().__init__(settings, is_live=False)
+    def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
+        super().__init__(settings, is_live=False, clock=clock)
         self._file = Path(settings.url)
         self._promise = Promise()
 
@@ -40,9 +41,17 @@ class VideoFileSource(ContainerSource):
         _check_readable(self._file)
         try:
             # "file:" keeps FFmpeg from taking a colon in the name for a protocol.
-            container = open_media(f"file:{self._file}", mode="r", metadata_errors="ignore")
+            container = open_media(
+                f"file:{self._file}",
+                mode="r",
+                metadata_errors="ignore",
+                hwaccel=accelerator(self._settings.hwaccel),
+            )
         except (FFmpegError, ValueError) as error:
             raise SourceError(f"{self._label} is not a video that can be read, or it is damaged or cut off") from error
+        except RuntimeError as error:
+            # PyAV's own complaint about a hardware decoder that does not fit the video.
+            raise SourceError(f"{self._label}: {error}") from error
         if container.format.name in _TEXT_FORMATS:
             container.close()
             raise SourceError(f"{self._label} is not a video but text")

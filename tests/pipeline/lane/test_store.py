@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -99,3 +100,47 @@ def test_what_has_not_ended_has_no_ending() -> None:
     store.put(frame(0))
     with pytest.raises(KeyError, match="has not ended"):
         store.ended(0)
+
+
+def test_the_newest_waits_for_its_turn() -> None:
+    """Where the newest wins, a frame follows when the one before was begun, has ended, or has waited for long."""
+    clock = [10.0]
+    store = FrameStore(5, lambda: clock[0])
+    assert store.wait_for_turn(1.0, 0)
+    store.put(frame(0))
+    assert not store.wait_for_turn(1.0, 0)
+    store.begin(0)
+    assert store.wait_for_turn(1.0, 0)
+    store.put(frame(1))
+    assert not store.wait_for_turn(1.0, 0)
+    clock[0] = 11.0
+    assert store.wait_for_turn(1.0, 0)
+
+
+def test_frames_without_a_picture_take_no_room_and_no_turn() -> None:
+    """What was lost before anybody saw it only waits to be told, and keeps nothing waiting."""
+    store = FrameStore(2)
+    for seq in range(5):
+        store.put(replace(frame(seq), picture=None))
+    assert store.wait_for_turn(1.0, 0)
+    assert store.wait_for_room(0)
+    for seq in (5, 6):
+        store.put(frame(seq))
+        store.begin(seq)
+    assert not store.wait_for_room(0)
+    store.release(0)
+    assert not store.wait_for_room(0)
+    store.release(5)
+    assert store.wait_for_room(0)
+
+
+def test_a_frame_that_was_begun_wakes_who_waits_for_its_turn() -> None:
+    """The source's thread goes on as soon as a replica has begun."""
+    store = FrameStore(5)
+    store.put(frame(0))
+    had_turn: list[bool] = []
+    waiter = threading.Thread(target=lambda: had_turn.append(store.wait_for_turn(DEADLINE_S, DEADLINE_S)))
+    waiter.start()
+    store.begin(0)
+    waiter.join(DEADLINE_S)
+    assert had_turn == [True]

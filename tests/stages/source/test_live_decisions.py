@@ -14,8 +14,8 @@ from posestream.stages.redact import redacted_text
 from posestream.stages.source.frame_gate import FrameGate
 from posestream.stages.source.link_state import LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
-from posestream.stages.source.protocol import SourceSettings
 from posestream.stages.source.reconnect import Backoff, ReconnectSettings
+from posestream.stages.source.settings import SourceSettings
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.01, 5), st.floats(1, 50))
@@ -121,4 +121,4 @@ def test_texts_without_addresses_stay():
 def test_settings_do_not_show_passwords():
     """A source's settings can be written into a log."""
     shown = repr(SourceSettings("rtsp://me:secret@door/live?key=secret", name="door"))
-    assert shown == "SourceSettings(url='rtsp://door/live?…', name='door', start_s=0.0, max_frames=None)"
+    assert shown == "SourceSettings(url='rtsp://door/live?…', name='door')"

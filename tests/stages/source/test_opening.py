@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from posestream.stages.source.camera import CameraSource
+from posestream.stages.errors import SettingsError
+from posestream.stages.source.live import LiveSource
 from posestream.stages.source.opening import SourceSettings, open_source
 from posestream.stages.source.pictures import PictureSource
-from posestream.stages.source.stream import StreamSource
 from posestream.stages.source.video import VideoFileSource
 
 
 @pytest.mark.parametrize(
     ("url", "kind", "is_live"),
     [
-        ("0", CameraSource, True),
-        ("/dev/video3", CameraSource, True),
-        ("rtsp://cam/1", StreamSource, True),
-        ("udp://0.0.0.0:5000", StreamSource, True),
-        ("http://cam/clip.mp4", StreamSource, False),
+        ("0", LiveSource, True),
+        ("/dev/video3", LiveSource, True),
+        ("rtsp://cam/1", LiveSource, True),
+        ("udp://0.0.0.0:5000", LiveSource, True),
+        ("http://cam/video.mjpg", LiveSource, True),
+        ("http://cam/clip.mp4", LiveSource, False),
         ("*.jpg", PictureSource, False),
         ("photo.JPG", PictureSource, False),
         ("clip.mp4", VideoFileSource, False),
@@ -41,3 +42,40 @@ def test_folder_is_pictures(tmp_path):
 def test_given_name():
     """A name that is given is kept."""
     assert open_source(SourceSettings("rtsp://cam/1", name="door")).name == "door"
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "said"),
+    [
+        ("clip.mp4", {"policy": "newest"}, "policy = newest means nothing for a file"),
+        ("clip.mp4", {"kind": "live"}, "kind = live means nothing for a file"),
+        ("clip.mp4", {"transport": "udp"}, "transport = udp means nothing for a file"),
+        ("http://cam/1", {"transport": "udp"}, "transport = udp means nothing for what is no RTSP"),
+        ("rtsp://me:secret@cam/1", {"realtime": True}, r"realtime = True means nothing for .* \(rtsp://cam/1\)"),
+        ("0", {"start_s": 2.0}, "start_s = 2.0 means nothing for a camera"),
+        ("a.jpg", {"fps": 2.0}, "fps = 2.0 means nothing for pictures"),
+        ("synthetic:64x64", {"step": 2}, "step = 2 means nothing for a synthetic source"),
+        (
+            "clip.mp4",
+            {"hwaccel": "magic"},
+            "hwaccel 'magic' is not to be had: this FFmpeg was built without it; here is",
+        ),
+    ],
+)
+def test_what_does_not_fit(url, settings, said):
+    """What a kind of source does not have is refused before anything is opened."""
+    with pytest.raises(SettingsError, match=said):
+        open_source(SourceSettings(url, **settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"fps": 0.0}, {"step": 0}, {"rotation": 45}, {"roi": (0, 0, 0, 5)}, {"max_age_s": 0.0}),
+        *({"kind": "dead"}, {"policy": "oldest"}, {"transport": "post"}),
+    ],
+)
+def test_values_without_sense(settings):
+    """Values that mean nothing for any source are refused."""
+    with pytest.raises((SettingsError, ValueError)):
+        SourceSettings("rtsp://cam/1", **settings)

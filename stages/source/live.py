@@ -1,0 +1,283 @@
+"""A source whose frames come by themselves: read by a thread of its own, and connected anew whenever it is lost."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Self
+
+from posestream.stages.errors import SourceError
+from posestream.stages.items import Frame, FrameKey
+from posestream.stages.redact import redacted
+from posestream.stages.source.decode import Stamp, now
+from posestream.stages.source.link import Link
+from posestream.stages.source.link_state import LinkPhase, LinkStates
+from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
+from posestream.stages.source.mailbox import Mailbox
+from posestream.stages.source.name import derive_names
+from posestream.stages.source.protocol import SourceInfo
+from posestream.stages.source.reader import Connect, Reader
+from posestream.stages.source.reconnect import Backoff
+from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.trouble import LinkError
+
+__all__ = ["LiveSource"]
+
+_log = logging.getLogger(__name__)
+
+#: A connection that lasted so long proves that the source is there: the waits begin anew, in seconds.
+_PROVEN_S = 5.0
+#: Readers that were given up and still hang in a foreign library; with more of them nothing is tried.
+_MOST_HUNG = 3
+#: Longest wait between two looks at the clock, in seconds.
+_LOOK_S = 0.5
+#: How long the readers have to let go of their connections when the source is closed, in seconds.
+_CLOSE_S = 0.2
+#: What is worth a warning in the log; the others are news.
+_BAD_PHASES = (LinkPhase.STALLED, LinkPhase.BACKING_OFF, LinkPhase.FAILED)
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One connection, from its beginning."""
+
+    reader: Reader
+    began_s: float
+    #: When its first frame came.
+    live_s: float | None = None
+
+
+class LiveSource:
+    """Frames of a source that is connected again and again, as `Source` has it; one that ends, or is recorded, once.
+
+    Args:
+        settings: which source, and how patient.
+        connect: makes the source of one connection.
+        is_lasting: False for what ends when its first connection does; a recording turns out to be one.
+        clock: reads both clocks.
+    """
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        connect: Connect,
+        *,
+        is_lasting: bool = True,
+        clock: Callable[[], Stamp] = now,
+    ) -> None:
+        self._settings = settings
+        self._connect = connect
+        self._is_lasting = is_lasting
+        self._clock = clock
+        self._name = settings.name or derive_names([settings.url])[0]
+        self._link = Link(LinkStates(lambda: clock().wall_s))
+        self._backoff = Backoff(settings.reconnect)
+        self._times = LiveClock()
+        self._info: SourceInfo | None = None
+        self._attempt: _Attempt | None = None
+        self._retry_at_s = 0.0
+        self._hung: list[Reader] = []
+        #: What came before it was known how large the pictures are.
+        self._first: deque[Frame] = deque()
+        self._told: tuple[LinkPhase, str] = (LinkPhase.CONNECTING, "")
+
+    def __repr__(self) -> str:
+        """Tell its name, address and state."""
+        return f"<LiveSource {self._name} {redacted(self._settings.url)} {self._link}>"
+
+    @property
+    def name(self) -> str:
+        """Its name, `[a-z0-9_.-]+`."""
+        return self._name
+
+    @property
+    def is_live(self) -> bool:
+        """True where frames come by themselves and cannot wait; guessed until it is open."""
+        return self._is_lasting if self._info is None else self._info.is_live
+
+    @property
+    def link(self) -> Link:
+        """Its connection: how it is, and what others wish of it."""
+        return self._link
+
+    def __enter__(self) -> Self:
+        """Give itself, unopened."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def open(self) -> SourceInfo:
+        """Wait until it is there and gives a picture.
+
+        Raises:
+            SourceError: it ended without one, nothing will ever come of it, or it was stopped before it was there.
+        """
+        while (frame := self._next()) is not None:
+            self._first.append(frame)
+            if frame.picture is not None and self._info is not None:
+                return self._info
+        raise SourceError(f"{redacted(self._settings.url)} gave no picture before it ended or was stopped")
+
+    def frames(self) -> Iterator[Frame]:
+        """Give its frames; see `Source.frames`. The epoch grows with each new connection.
+
+        Raises:
+            SourceError: a recording ended early, or nothing more will ever come.
+        """
+        limit, seq = self._settings.max_frames, 0
+        while limit is None or seq < limit:
+            frame = self._first.popleft() if self._first else self._next()
+            if frame is None:
+                return
+            yield replace(frame, key=FrameKey(self._name, seq))
+            seq += 1
+        self._go(LinkPhase.ENDED, f"{limit} frames were wanted")
+
+    def close(self) -> None:
+        """Let go of the connection; may be called more than once. A reader that hangs is not waited for."""
+        with self._link.changed:
+            self._give_up()
+            self._go(LinkPhase.ENDED, "it was closed")
+            hung, self._hung = self._hung, []
+        for reader in hung:
+            reader.join(_CLOSE_S)
+
+    # one step after the other, all under the link's lock
+
+    def _next(self) -> Frame | None:
+        """Wait for the next frame; None when none will come."""
+        with self._link.changed:
+            while not self._link.is_stopped:
+                if self._link.is_paused and self._attempt is not None:
+                    self._attempt.reader.give_up()
+                frame = None if self._attempt is None else self._attempt.reader.mailbox.take()
+                if self._attempt is not None and frame is not None:
+                    return self._arrived(self._attempt, frame)
+                if self._link.is_paused:
+                    self._pause()
+                elif self._attempt is None:
+                    self._begin()
+                elif self._attempt.reader.mailbox.has_ended:
+                    if self._is_over(self._attempt.reader.mailbox):
+                        return None
+                else:
+                    self._look_at_silence(self._attempt)
+            return None
+
+    def _pause(self) -> None:
+        self._give_up()
+        self._retry_at_s = 0.0
+        self._go(LinkPhase.PAUSED)
+        self._link.changed.wait(_LOOK_S)
+
+    def _begin(self) -> None:
+        """Connect, if it is time."""
+        now_s = self._clock().mono_s
+        self._hung = [reader for reader in self._hung if reader.is_alive]
+        if now_s < self._retry_at_s or len(self._hung) >= _MOST_HUNG:
+            if now_s >= self._retry_at_s:
+                self._go(LinkPhase.BACKING_OFF, f"{len(self._hung)} earlier connections hang")
+            self._link.changed.wait(min(_LOOK_S, max(0.001, self._retry_at_s - now_s)))
+            return
+        state = self._link.now
+        self._go(LinkPhase.CONNECTING, state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else "")
+        reader = Reader(self._name, self._connect, Mailbox(self._link.changed, self._clock))
+        self._attempt = _Attempt(reader, now_s)
+        reader.start()
+
+    def _arrived(self, attempt: _Attempt, frame: Frame) -> Frame:
+        """Note that frames come, and give one its place in the source's time."""
+        info = attempt.reader.mailbox.info
+        if attempt.live_s is None and info is not None:
+            attempt.live_s = self._clock().mono_s
+            self._link.connections += 1
+            self._info = self._info or self._described(info)
+        self._go(LinkPhase.LIVE)
+        if not self.is_live:
+            return frame
+        epoch = self._link.connections - 1
+        source_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
+        ticks = self._times.ticks(source_s, frame.captured_mono_s, epoch)
+        return replace(frame, epoch=epoch, pts=ticks, time_base=LIVE_TIME_BASE)
+
+    def _described(self, info: SourceInfo) -> SourceInfo:
+        """Give what the first connection told, as it is for all of them."""
+        self._is_lasting = self._is_lasting and info.is_live
+        limit = self._settings.max_frames
+        count = info.frame_count if limit is None else min(limit, info.frame_count or limit)
+        time_base = LIVE_TIME_BASE if info.is_live else info.time_base
+        return replace(info, name=self._name, frame_count=count, time_base=time_base)
+
+    def _is_over(self, mailbox: Mailbox) -> bool:
+        """See what the end of a connection means; True where nothing more will come.
+
+        Raises:
+            SourceError: that is a failure.
+        """
+        error = mailbox.error
+        why = str(error) if error is not None else "the stream ended"
+        # A fault in the program is no trouble with a line.
+        is_bug = error is not None and not isinstance(error, SourceError)
+        if is_bug or not self._is_lasting or (isinstance(error, LinkError) and error.is_final):
+            self._give_up()
+            self._go(LinkPhase.ENDED if error is None else LinkPhase.FAILED, why)
+            if error is not None:
+                raise error
+            return True
+        self._lose(why, is_refused=isinstance(error, LinkError) and error.is_refusal)
+        return False
+
+    def _look_at_silence(self, attempt: _Attempt) -> None:
+        """Wait for something to come, and give up a connection that has been silent for too long."""
+        waits = self._settings.reconnect
+        heard_s, now_s = attempt.reader.mailbox.heard_s, self._clock().mono_s
+        if attempt.live_s is None:
+            silent_s, patience_s = now_s - attempt.began_s, waits.connect_s
+        else:
+            silent_s, patience_s = now_s - max(heard_s or 0.0, attempt.live_s), waits.stall_s
+        if silent_s >= patience_s and self._is_lasting:
+            what = "it did not connect or gave no picture" if attempt.live_s is None else "nothing came"
+            self._lose(f"{what} for {patience_s:g} s", is_refused=False)
+            return
+        if attempt.live_s is not None and silent_s >= patience_s / 2:
+            self._go(LinkPhase.STALLED, "connected, but nothing comes")
+        bounds = [patience_s - silent_s, patience_s / 2 - silent_s]
+        self._link.changed.wait(min([_LOOK_S, *(bound for bound in bounds if bound > 0)]))
+
+    def _lose(self, why: str, *, is_refused: bool) -> None:
+        """Give up the connection and say when to try again."""
+        attempt, now_s = self._attempt, self._clock().mono_s
+        if attempt is not None and attempt.live_s is not None and now_s - attempt.live_s >= _PROVEN_S:
+            self._backoff.reset()
+        self._give_up()
+        self._retry_at_s = now_s + (self._backoff.longest_s() if is_refused else self._backoff.next_s())
+        self._go(LinkPhase.BACKING_OFF, why)
+
+    def _give_up(self) -> None:
+        if self._attempt is not None:
+            self._attempt.reader.give_up()
+            self._hung.append(self._attempt.reader)
+            self._attempt = None
+
+    def _go(self, phase: LinkPhase, why: str = "") -> None:
+        """Enter a phase, and log what is new in it: a camera that stays away is told once."""
+        if not self._link.go(phase, why) or self._link.now is None:
+            return
+        state = self._link.now
+        if phase is LinkPhase.CONNECTING or (phase, state.why) == self._told:
+            return
+        self._told = (phase, state.why)
+        fields = {"source": self._name, "state": phase.value, "why": state.why}
+        text = f"{self._name} is {phase}{': ' if state.why else ''}{state.why}"
+        level = logging.WARNING if phase in _BAD_PHASES else logging.INFO
+        # Whoever stopped it knows.
+        level = logging.DEBUG if phase is LinkPhase.ENDED and self._link.is_stopped else level
+        _log.log(level, "%s", text, extra={"fields": fields})
