@@ -26,6 +26,7 @@ from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.process import LogOptions
 from posestream.pipeline.supervision.restarts import Restarts
 from posestream.pipeline.supervision.run_folder import RunFolder, sweep
+from posestream.pipeline.supervision.services import Services, open_services
 from posestream.pipeline.supervision.slot import Slot
 from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
@@ -59,12 +60,11 @@ def start_job(
     sweep()
     context: ZmqContext = zmq.Context()
     changed = threading.Event()
-    if job.settings.pipeline.mode == "threads":
-        crew: _Threads | _Processes = _Threads(job, context, changed.set, extra_sinks)
-    elif extra_sinks:
-        raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
-    else:
-        crew = _Processes(job, context, log or LogOptions())
+    try:
+        crew = _crew(job, context, changed.set, extra_sinks, log or LogOptions())
+    except BaseException:
+        context.term()
+        raise
     replicas: list[Slot[ReplicaHandle]] = [
         Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())
         for number, device in enumerate(job.devices, 1)
@@ -75,6 +75,7 @@ def start_job(
             for number, source in enumerate(job.sources)
         ]
     except BaseException:
+        crew.services.close()
         context.term()
         crew.clean_up()
         raise
@@ -86,13 +87,23 @@ def start_job(
         for outputs in job.outputs:
             drop_empty_notes(outputs)
 
-    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience)
+    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience, crew.services)
     try:
         supervisor.start()
     except BaseException:
         supervisor.close()
         raise
     return supervisor
+
+
+def _crew(
+    job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker], log: LogOptions
+) -> _Threads | _Processes:
+    if job.settings.pipeline.mode == "threads":
+        return _Threads(job, context, on_end, extra_sinks)
+    if extra_sinks:
+        raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
+    return _Processes(job, context, on_end, log)
 
 
 def _plan(job: Job, run: str) -> LanePlan:
@@ -108,6 +119,11 @@ def _plan(job: Job, run: str) -> LanePlan:
         settings.replicas.window,
         since_s=since_s,
     )
+
+
+def _publishing(plan: LanePlan, services: Services, source: str) -> LanePlan:
+    """Tell a lane where its messages go, and which of them went there before."""
+    return replace(plan, feed=services.publishing.feed, published=services.publishing.last(source))
 
 
 def _replica_name(number: int, generation: int) -> str:
@@ -128,7 +144,9 @@ class _Threads:
         run = secrets.token_hex(3)
         self._plan = _plan(job, run)
         self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
-        self.dispatch = DispatchLoop(context, self._addresses, serve_message(job.choice.spec, job.settings))
+        self.services = open_services(job, context, f"inproc://{run}/publish", on_end)
+        serve = serve_message(job.choice.spec, job.settings)
+        self.dispatch = DispatchLoop(context, self._addresses, serve, guard=job.guard, gate=self.services.gate)
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
@@ -139,7 +157,7 @@ class _Threads:
         """Make a lane."""
         source, outputs = self._job.sources[number], self._job.outputs[number]
         return make_lane(
-            self._plan,
+            _publishing(self._plan, self.services, source.name),
             self._context,
             self._addresses,
             source,
@@ -156,7 +174,7 @@ class _Threads:
 class _Processes:
     """Lanes and replicas as processes of this host."""
 
-    def __init__(self, job: Job, context: ZmqContext, log: LogOptions) -> None:
+    def __init__(self, job: Job, context: ZmqContext, on_end: Callable[[], None], log: LogOptions) -> None:
         self._job = job
         self._log = log
         self._plan = _plan(job, secrets.token_hex(3))
@@ -165,7 +183,13 @@ class _Processes:
         self._serve = serve_message(job.choice.spec, job.settings)
         #: What passes on the lines of each source that has standard output.
         self._relays: dict[str, LineRelay] = {}
-        self.dispatch = DispatchLoop(context, self._addresses, self._serve)
+        try:
+            self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end)
+        except BaseException:
+            self._folder.remove()
+            raise
+        gate = self.services.gate
+        self.dispatch = DispatchLoop(context, self._addresses, self._serve, guard=job.guard, gate=gate)
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
@@ -180,7 +204,8 @@ class _Processes:
         if table.jsonl is not None and table.jsonl.is_standard_output:
             last_line = self._relays[source.name].last_line.decode() if source.name in self._relays else ""
             relay = self._relays[source.name] = LineRelay(last_line.encode())
-        plan = replace(self._plan, first_seq=self.dispatch.next_seq(source.name), last_line=last_line)
+        plan = _publishing(self._plan, self.services, source.name)
+        plan = replace(plan, first_seq=self.dispatch.next_seq(source.name), last_line=last_line)
         config = LaneConfig(plan, self._addresses, source, table, goes_on)
         return LaneProcess(config, self.dispatch, self._log, relay)
 

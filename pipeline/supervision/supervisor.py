@@ -16,6 +16,7 @@ from posestream.pipeline.summary import SourceReport, Summary
 from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.services import Services
 from posestream.pipeline.supervision.slot import Slot
 from posestream.pipeline.wire.sockets import ZmqContext
 
@@ -34,6 +35,7 @@ class Supervisor:
         changed: set whenever a thread has ended, so that nothing waits for the next look.
         clean_up: called at the very end.
         patience: how long the parts are waited for.
+        services: what else the head offers; ended after all others, before the context.
     """
 
     def __init__(
@@ -45,8 +47,11 @@ class Supervisor:
         changed: threading.Event,
         clean_up: Callable[[], None],
         patience: Patience | None = None,
+        services: Services | None = None,
     ) -> None:
         self._context = context
+        #: What the head offers beside its work.
+        self.services = services or Services()
         self._clean_up = clean_up
         self._dispatch = dispatch
         self._changed = changed
@@ -135,6 +140,7 @@ class Supervisor:
         while not self._dispatch.is_listening.wait(0.1):
             if self._dispatch_part.error is not None:
                 raise self._dispatch_part.error
+        self.services.publishing.start()
         for part in (*self.replicas, *self.lanes):
             part.start()
 
@@ -155,7 +161,8 @@ class Supervisor:
         """End every part and tell what became of the run.
 
         The order: lanes first, so that every file is closed while results can still come; then replicas, which
-        have nothing left to do; then the dispatcher, to whom both said goodbye; the sockets' context last.
+        have nothing left to do; then the dispatcher, to whom both said goodbye; then the publisher, which sends what
+        the lanes have left it; the sockets' context last.
         """
         self.stop()
         deadline_s = time.monotonic() + self._patience.stop_s
@@ -169,6 +176,7 @@ class Supervisor:
         self._dispatch.stop()
         # It ends at once, however long the others took.
         ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
+        self.services.close()
         # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
         if not all(ended):
             _log.warning("some threads did not end in time: %r", self)
@@ -280,7 +288,10 @@ class Supervisor:
             )
             for slot in self._lanes
         )
-        output_errors = tuple(error for lane in self.lanes for error in lane.output_errors)
+        output_errors = (
+            *(error for lane in self.lanes for error in lane.output_errors),
+            *self.services.publishing.errors,
+        )
         return Summary(
             sources,
             self.engine,
@@ -297,7 +308,7 @@ class Supervisor:
             return exit_code_of(self._error)
         if any(self._fate(slot) for slot in self._lanes):
             return ExitCode.REPLICAS
-        if any(lane.output_errors for lane in self.lanes):
+        if any(lane.output_errors for lane in self.lanes) or self.services.publishing.errors:
             return ExitCode.OUTPUT
         codes = [exit_code_of(lane.source_error) for lane in self.lanes if lane.source_error]
         return min(codes, default=ExitCode.DONE)

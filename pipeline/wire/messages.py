@@ -45,6 +45,9 @@ __all__ = [
     "Serve",
     "Stop",
     "Work",
+    # lane, head → publisher
+    "Publish",
+    "PublishStatus",
     # inside a replica
     "Fields",
     # the envelope
@@ -294,6 +297,22 @@ class Fields:
     infer_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A lane's message for the head's publisher. Payload: the message as msgpack, as it goes to every subscriber."""
+
+    source: str
+    run: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishStatus:
+    """How a source is, or the whole where `source` is empty. Payload: msgpack."""
+
+    source: str
+
+
 Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked below
     FrameReady,
     Done,
@@ -318,6 +337,8 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Work,
     Stop,
     Fields,
+    Publish,
+    PublishStatus,
 ]
 #: What a socket takes as one part: bytes, or anything with a buffer that may travel without a copy.
 Part = Any
