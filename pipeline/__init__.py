@@ -6,18 +6,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posestream.pipeline.api import run as run
+    from posestream.pipeline.client.order import Gap as Gap
+    from posestream.pipeline.client.subscribe import subscribe as subscribe
+    from posestream.pipeline.client.subscribe import subscribe_async as subscribe_async
     from posestream.pipeline.result import FoundPerson as FoundPerson
     from posestream.pipeline.result import PosesResult as PosesResult
 
 __all__ = [
     # running it
     "run",
+    # listening to one
+    "Gap",
+    "subscribe",
+    "subscribe_async",
     # what it gives
     "FoundPerson",
     "PosesResult",
 ]
 
-_HOMES = {"run": "api", "FoundPerson": "result", "PosesResult": "result"}
+_HOMES = {
+    "run": "api",
+    "Gap": "client.order",
+    "subscribe": "client.subscribe",
+    "subscribe_async": "client.subscribe",
+    "FoundPerson": "result",
+    "PosesResult": "result",
+}
 
 
 def __getattr__(name: str) -> object:

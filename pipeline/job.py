@@ -137,7 +137,7 @@ def _check_addresses(settings: Settings) -> ListenGuard:
         SettingsError: an address is not of this host alone, or the keys cannot be read.
     """
     table, guard = settings.pipeline, ListenGuard.of(settings.security.key)
-    addresses = [*table.listen, *table.status]
+    addresses = [*table.listen, *table.status, *settings.publish.bound]
     exposed = refuse_exposed(addresses, has_keys=guard.keys is not None, is_insecure=table.insecure)
     if exposed:
         _log.warning("%s can be reached from other hosts, and nothing authenticates them", ", ".join(exposed))

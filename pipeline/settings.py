@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from posestream.pipeline.publish.topics import replay_address
 from posestream.stages.ensemble import EnsembleSettings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group.group import GroupSettings
@@ -27,6 +28,7 @@ __all__ = [
     "NetworkTable",
     "OutputTable",
     "PipelineTable",
+    "PublishTable",
     "ReplicasTable",
     "SecurityTable",
     "Settings",
@@ -115,6 +117,33 @@ class SecurityTable(_Table):
         return self
 
 
+class PublishTable(_Table):
+    """`[publish]`: messages for whoever listens, and again for whoever missed some."""
+
+    #: Where subscribers connect, such as "tcp://127.0.0.1:5556" or "ipc:///run/me/poses"; several are allowed.
+    addresses: tuple[str, ...] = ()
+    #: Where they ask for what they missed; by default the port after each of those, or its file with `.replay` added.
+    replay: tuple[str, ...] = ()
+    #: Messages that wait for a subscriber at most; further ones are dropped for it alone, until it has caught up.
+    queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    #: What can be asked for again, of each source: so many messages, bytes and seconds at most.
+    log_messages: Annotated[int, Field(ge=1)] = 10_000
+    log_bytes: Annotated[int, Field(ge=1 << 16)] = 64 << 20
+    log_age_s: Annotated[float, Field(gt=0)] = 3600.0
+    #: A folder where it outlives this process; by default it is kept in memory alone.
+    log_folder: Path | None = None
+
+    @property
+    def replay_addresses(self) -> tuple[str, ...]:
+        """Where they can be asked for, the default filled in."""
+        return self.replay or tuple(replay_address(address) for address in self.addresses)
+
+    @property
+    def bound(self) -> tuple[str, ...]:
+        """Every address that is listened on."""
+        return (*self.addresses, *self.replay_addresses)
+
+
 class OutputTable(_Table):
     """`[output.*]`: where results go. `{source}` in a path stands for the source's name."""
 
@@ -135,6 +164,7 @@ class Settings(_Table):
     source: tuple[SourceSettings, ...] = ()
     pipeline: PipelineTable = PipelineTable()
     security: SecurityTable = SecurityTable()
+    publish: PublishTable = PublishTable()
     network: NetworkTable = NetworkTable()
     replicas: ReplicasTable = ReplicasTable()
     group: GroupSettings = GroupSettings()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import zmq
 
 from posestream.pipeline.latency import STAGES
+from posestream.pipeline.publish.topics import STATUS, source_status_topic
+from posestream.pipeline.security.gate import open_gate
+from posestream.pipeline.security.guard import OPEN, ListenGuard
 from posestream.pipeline.supervision.handles import LaneHandle
 from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext
@@ -72,48 +76,58 @@ def pipeline_status(supervisor: Supervisor) -> Status:
         "restarts": supervisor.replica_restarts,
         "redelivered": supervisor.redelivered,
         "malformed": supervisor.malformed,
+        # Connections whose keys were not right.
+        "refused": supervisor.services.gate.refused,
     }
 
 
 class StatusPublisher:
-    """Publishes the status, `[topic, msgpack of the object]`, at some addresses or none, from one thread.
+    """Publishes the status, `[topic, msgpack of the object]`, from one thread.
+
+    It does so at addresses of its own, if there are any, and with the messages where those are published.
 
     Raises:
         SettingsError: an address is taken, or none of this machine's.
     """
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    def __init__(self, addresses: Sequence[str], guard: ListenGuard = OPEN, clients: Path | None = None) -> None:
         self._context: ZmqContext = zmq.Context()
+        self._gate = open_gate(self._context, guard, clients)
         self._sockets = Sockets(self._context)
         self._socket = self._sockets.open(zmq.PUB)
-        self._has_address = bool(addresses)
+        self._gate.watch(self._socket)
         self._due_s = 0.0
         try:
             #: Where it listens, ports that were left open filled in.
-            self.addresses = tuple(self._sockets.bind(self._socket, address) for address in addresses)
+            self.addresses = tuple(self._sockets.bind(self._socket, address, guard) for address in addresses)
         except SettingsError:
             self.close()
             raise
 
     def tick(self, supervisor: Supervisor) -> None:
         """Publish if it is time."""
-        if self._has_address and time.monotonic() >= self._due_s:
+        if time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + _EVERY_S
             self.publish(supervisor)
 
     def publish(self, supervisor: Supervisor) -> None:
         """Publish how things are now."""
         for lane in supervisor.lanes:
-            self._send(f"status/{lane.name}/", source_status(supervisor, lane))
-        self._send("status/", pipeline_status(supervisor))
+            self._send(supervisor, lane.name, source_status(supervisor, lane))
+        status = pipeline_status(supervisor)
+        status["refused"] += self._gate.refused
+        self._send(supervisor, "", status)
 
     def close(self) -> None:
         """Let go of the socket; closing again does nothing."""
         self._sockets.__exit__(None, None, None)
+        self._gate.close()
         self._context.term()
 
-    def _send(self, topic: str, status: Status) -> None:
+    def _send(self, supervisor: Supervisor, source: str, status: Status) -> None:
+        topic = source_status_topic(source) if source else STATUS
         self._socket.send_multipart([topic.encode(), msgpack.packb(status)])
+        supervisor.services.publishing.tell(source, status)
 
 
 def _ms(duration_s: float | None) -> float | None:

@@ -87,7 +87,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     with FetchView(console, is_quiet=has_no_bars) as fetching:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
     display = open_display(is_wanted=settings.output.display is not None)
-    status = StatusPublisher(settings.pipeline.status)
+    status = StatusPublisher(settings.pipeline.status, job.guard, settings.security.clients)
     with _recorded_signals() as signals, closing(display), closing(status):
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
         signals.clean_up = supervisor.clean_up

@@ -124,6 +124,10 @@ def source_options(command: CommandT) -> CommandT:
 @click.option("--resume", is_flag=True, help="Go on where the outputs of a run end that was killed.")
 @click.option("--mode", type=click.Choice(["threads", "processes"]), help="What runs where.  [default: threads]")
 @click.option("--listen", multiple=True, metavar="tcp://HOST:PORT", help="Let workers of other hosts join here.")
+@click.option("--publish", multiple=True, metavar="tcp://HOST:PORT", help="Let subscribers listen here.")
+@click.option("--replay-log", metavar="DIR", help="Keep what subscribers may ask for again on disk.")
+@click.option("--key", metavar="FILE.key_secret", help="Encrypt what goes over TCP with this key (`keys new`).")
+@click.option("--clients", metavar="DIR", help="Let only those connect whose public keys are here.")
 @click.option("--insecure", is_flag=True, help="Listen where others can reach it, unauthenticated.")
 @click.option("--single-person", is_flag=True, help="Take each heatmap's maximum, for one person.")
 @console_options
@@ -184,7 +188,11 @@ def _tables_of(options: dict[str, Any]) -> Raw:
         given["display"] = {}
     given |= {key: True for key in ("overwrite", "resume") if options.get(key)}
     pipeline = {key: options.get(key) for key in ("mode", "listen", "insecure")}
+    publish = {"addresses": options.get("publish"), "log_folder": options.get("replay_log")}
+    security = {key: options.get(key) for key in ("key", "clients")}
     tables: Raw = {
+        "publish": {key: value for key, value in publish.items() if value},
+        "security": {key: value for key, value in security.items() if value},
         "network": {key: value for key, value in network.items() if value is not None},
         "pipeline": {key: value for key, value in pipeline.items() if value},
         "output": given,

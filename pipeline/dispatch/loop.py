@@ -20,6 +20,8 @@ from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettin
 from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.dispatch.told import Report, Told
 from posestream.pipeline.errors import DecodeError
+from posestream.pipeline.security.gate import Gate, NoGate
+from posestream.pipeline.security.guard import OPEN, ListenGuard
 from posestream.pipeline.wire.convert import is_whole
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.identities import lane_speaker
@@ -56,9 +58,17 @@ class DispatchLoop:
     """Listens to lanes and replicas, asks the `Dispatcher` what to do, and does it."""
 
     def __init__(
-        self, context: ZmqContext, addresses: Addresses, serve: Serve, settings: DispatcherSettings | None = None
+        self,
+        context: ZmqContext,
+        addresses: Addresses,
+        serve: Serve,
+        settings: DispatcherSettings | None = None,
+        guard: ListenGuard = OPEN,
+        gate: Gate | NoGate | None = None,
     ) -> None:
         self._context = context
+        self._guard = guard
+        self._gate = gate or NoGate()
         self._addresses = addresses
         self._serve_message = serve
         self._dispatcher = Dispatcher(settings or DispatcherSettings())
@@ -152,8 +162,9 @@ class DispatchLoop:
         with Sockets(self._context) as sockets:
             self._lanes = sockets.open(zmq.ROUTER, bind=self._addresses.lanes)
             self._replicas = sockets.open(zmq.ROUTER, bind=self._addresses.replicas)
+            self._gate.watch(self._replicas)
             for address in self._addresses.listen:
-                sockets.bind(self._replicas, address)
+                sockets.bind(self._replicas, address, self._guard)
             self._delivery = Delivery(self._lanes, self._replicas)
             self.is_listening.set()
             self._serve()

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from posestream.pipeline.lane.lane import Lane, LanePlan
 from posestream.pipeline.outputs import LaneOutputs
+from posestream.pipeline.publish.sink import PublishSink
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
 from posestream.stages.errors import OutputError
 from posestream.stages.output.held import Held
@@ -36,6 +37,9 @@ def make_lane(
     """
     opened = open_source(source)
     sinks, picture_sinks = [*outputs.sinks(), *extra_sinks], outputs.picture_sinks()
+    if plan.feed:
+        # The last one: what was published and is not on the disk yet could never be asked for again.
+        sinks.append(PublishSink(context, plan.feed, plan.published))
     helds: list[Held] = []
     if goes_on:
         for sink in sinks:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from posestream.models.layout import LAYOUTS
 from posestream.pipeline.errors import PipelineError
@@ -50,6 +51,10 @@ class LanePlan:
     since_s: float = 0.0
     #: The last message of the source that standard output took, as JSON; empty: none.
     last_line: str = ""
+    #: Where the head's publisher takes messages; empty where nothing is published.
+    feed: str = ""
+    #: What a lane that goes on must know of the last message that was published (`publish.sink.LAST_KEYS`).
+    published: dict[str, Any] = field(default_factory=dict)
 
 
 class Lane:

@@ -27,6 +27,7 @@ from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.process import LogOptions
 from posestream.pipeline.supervision.restarts import Restarts
 from posestream.pipeline.supervision.run_folder import RunFolder, sweep
+from posestream.pipeline.supervision.services import Services, open_services
 from posestream.pipeline.supervision.slot import Slot
 from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
@@ -60,12 +61,11 @@ def start_job(
     sweep()
     context: ZmqContext = zmq.Context()
     changed = threading.Event()
-    if job.settings.pipeline.mode == "threads":
-        crew: _Threads | _Processes = _Threads(job, context, changed.set, extra_sinks)
-    elif extra_sinks:
-        raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
-    else:
-        crew = _Processes(job, context, log or LogOptions())
+    try:
+        crew = _crew(job, context, changed.set, extra_sinks, log or LogOptions())
+    except BaseException:
+        context.term()
+        raise
     replicas: list[Slot[ReplicaHandle]] = [
         Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())
         for number, device in enumerate(job.devices, 1)
@@ -76,6 +76,7 @@ def start_job(
             for number, source in enumerate(job.sources)
         ]
     except BaseException:
+        crew.services.close()
         context.term()
         crew.clean_up()
         raise
@@ -87,13 +88,23 @@ def start_job(
         for outputs in job.outputs:
             drop_empty_notes(outputs)
 
-    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience)
+    supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience, crew.services)
     try:
         supervisor.start()
     except BaseException:
         supervisor.close()
         raise
     return supervisor
+
+
+def _crew(
+    job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker], log: LogOptions
+) -> _Threads | _Processes:
+    if job.settings.pipeline.mode == "threads":
+        return _Threads(job, context, on_end, extra_sinks)
+    if extra_sinks:
+        raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
+    return _Processes(job, context, on_end, log)
 
 
 def _plan(job: Job, run: str) -> LanePlan:
@@ -115,6 +126,11 @@ def _dispatcher_settings(job: Job) -> DispatcherSettings:
     return DispatcherSettings(batch_wait_s=job.settings.replicas.batch_wait_ms / 1000)
 
 
+def _publishing(plan: LanePlan, services: Services, source: str) -> LanePlan:
+    """Tell a lane where its messages go, and which of them went there before."""
+    return replace(plan, feed=services.publishing.feed, published=services.publishing.last(source))
+
+
 def _replica_name(number: int, generation: int) -> str:
     """Name a replica; a successor has a name of its own, so that late words of the dead are not taken for its."""
     return f"replica-{number}.{generation}" if generation else f"replica-{number}"
@@ -133,8 +149,15 @@ class _Threads:
         run = secrets.token_hex(3)
         self._plan = _plan(job, run)
         self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
-        serve = serve_message(job.choice.spec, job.settings)
-        self.dispatch = DispatchLoop(context, self._addresses, serve, _dispatcher_settings(job))
+        self.services = open_services(job, context, f"inproc://{run}/publish", on_end)
+        self.dispatch = DispatchLoop(
+            context,
+            self._addresses,
+            serve_message(job.choice.spec, job.settings),
+            _dispatcher_settings(job),
+            guard=job.guard,
+            gate=self.services.gate,
+        )
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
@@ -145,7 +168,7 @@ class _Threads:
         """Make a lane."""
         source, outputs = self._job.sources[number], self._job.outputs[number]
         return make_lane(
-            self._plan,
+            _publishing(self._plan, self.services, source.name),
             self._context,
             self._addresses,
             source,
@@ -162,7 +185,7 @@ class _Threads:
 class _Processes:
     """Lanes and replicas as processes of this host."""
 
-    def __init__(self, job: Job, context: ZmqContext, log: LogOptions) -> None:
+    def __init__(self, job: Job, context: ZmqContext, on_end: Callable[[], None], log: LogOptions) -> None:
         self._job = job
         self._log = log
         self._plan = _plan(job, secrets.token_hex(3))
@@ -171,7 +194,19 @@ class _Processes:
         self._serve = serve_message(job.choice.spec, job.settings)
         #: What passes on the lines of each source that has standard output.
         self._relays: dict[str, LineRelay] = {}
-        self.dispatch = DispatchLoop(context, self._addresses, self._serve, _dispatcher_settings(job))
+        try:
+            self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end)
+        except BaseException:
+            self._folder.remove()
+            raise
+        self.dispatch = DispatchLoop(
+            context,
+            self._addresses,
+            self._serve,
+            _dispatcher_settings(job),
+            guard=job.guard,
+            gate=self.services.gate,
+        )
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
@@ -190,7 +225,10 @@ class _Processes:
         # One more than it told: it may have connected anew just before it died.
         first_epoch = report.message.connections + 1 if report is not None else 0
         plan = replace(
-            self._plan, first_seq=self.dispatch.next_seq(source.name), first_epoch=first_epoch, last_line=last_line
+            _publishing(self._plan, self.services, source.name),
+            first_seq=self.dispatch.next_seq(source.name),
+            first_epoch=first_epoch,
+            last_line=last_line,
         )
         config = LaneConfig(plan, self._addresses, source, table, goes_on)
         return LaneProcess(config, self.dispatch, self._log, relay)

@@ -34,6 +34,11 @@ class Part:
         """True from start to end."""
         return self._thread.is_alive()
 
+    @property
+    def was_started(self) -> bool:
+        """True once it has begun, also after its end."""
+        return self._thread.ident is not None
+
     def start(self) -> None:
         """Begin."""
         self._thread.start()

@@ -16,6 +16,7 @@ from posestream.pipeline.summary import SourceReport, Summary
 from posestream.pipeline.supervision.handles import LaneHandle, LinkReport, ReplicaHandle
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.services import Services
 from posestream.pipeline.supervision.slot import Slot
 from posestream.pipeline.supervision.verdict import exit_code, fate, no_replica_left
 from posestream.pipeline.wire.sockets import ZmqContext
@@ -35,6 +36,7 @@ class Supervisor:
         changed: set whenever a thread has ended, so that nothing waits for the next look.
         clean_up: called at the very end.
         patience: how long the parts are waited for.
+        services: what else the head offers; ended after all others, before the context.
     """
 
     def __init__(
@@ -46,8 +48,11 @@ class Supervisor:
         changed: threading.Event,
         clean_up: Callable[[], None],
         patience: Patience | None = None,
+        services: Services | None = None,
     ) -> None:
         self._context = context
+        #: What the head offers beside its work.
+        self.services = services or Services()
         self._clean_up = clean_up
         self._dispatch = dispatch
         self._changed = changed
@@ -136,6 +141,7 @@ class Supervisor:
         while not self._dispatch.is_listening.wait(0.1):
             if self._dispatch_part.error is not None:
                 raise self._dispatch_part.error
+        self.services.publishing.start()
         for part in (*self.replicas, *self.lanes):
             part.start()
 
@@ -156,7 +162,8 @@ class Supervisor:
         """End every part and tell what became of the run.
 
         The order: lanes first, so that every file is closed while results can still come; then replicas, which
-        have nothing left to do; then the dispatcher, to whom both said goodbye; the sockets' context last.
+        have nothing left to do; then the dispatcher, to whom both said goodbye; then the publisher, which sends what
+        the lanes have left it; the sockets' context last.
         """
         # What a source was like while it was wanted; afterwards every one has ended.
         links = {lane.name: lane.link for lane in self.lanes}
@@ -172,6 +179,7 @@ class Supervisor:
         self._dispatch.stop()
         # It ends at once, however long the others took.
         ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
+        self.services.close()
         # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
         if not all(ended):
             _log.warning("some threads did not end in time: %r", self)
@@ -275,11 +283,14 @@ class Supervisor:
             )
             for slot in self._lanes
         )
-        output_errors = tuple(error for lane in self.lanes for error in lane.output_errors)
+        output_errors = (
+            *(error for lane in self.lanes for error in lane.output_errors),
+            *self.services.publishing.errors,
+        )
         return Summary(
             sources,
             self.engine,
-            exit_code(self._error, self._lanes, self._hung),
+            exit_code(self._error, self._lanes, self._hung, self.services.publishing.errors),
             self._error,
             output_errors,
             self.replica_restarts,

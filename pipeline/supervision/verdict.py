@@ -8,6 +8,7 @@ from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.errors import ExitCode, ReplicaError, exit_code_of
 from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.supervision.slot import Slot
+from posestream.stages.errors import OutputError
 
 __all__ = ["exit_code", "fate", "no_replica_left"]
 
@@ -29,13 +30,18 @@ def fate(slot: Slot[LaneHandle], hung: Collection[str]) -> ReplicaError | None:
     return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
 
 
-def exit_code(error: BaseException | None, lanes: Sequence[Slot[LaneHandle]], hung: Collection[str]) -> ExitCode:
+def exit_code(
+    error: BaseException | None,
+    lanes: Sequence[Slot[LaneHandle]],
+    hung: Collection[str],
+    publishing_errors: Sequence[OutputError] = (),
+) -> ExitCode:
     """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
     if error is not None:
         return exit_code_of(error)
     if any(fate(slot, hung) for slot in lanes):
         return ExitCode.REPLICAS
-    if any(slot.part.output_errors for slot in lanes):
+    if publishing_errors or any(slot.part.output_errors for slot in lanes):
         return ExitCode.OUTPUT
     codes = [exit_code_of(slot.part.source_error) for slot in lanes if slot.part.source_error]
     return min(codes, default=ExitCode.DONE)

@@ -37,6 +37,9 @@ __all__ = [
     "Serve",
     "Stop",
     "Work",
+    # lane, head → publisher
+    "Publish",
+    "PublishStatus",
     # inside a replica
     "Fields",
     # any of them
@@ -301,6 +304,22 @@ class Fields:
     infer_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A lane's message for the head's publisher. Payload: the message as msgpack, as it goes to every subscriber."""
+
+    source: str
+    run: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishStatus:
+    """How a source is, or the whole where `source` is empty. Payload: msgpack."""
+
+    source: str
+
+
 Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked below
     FrameReady,
     Done,
@@ -326,4 +345,6 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Work,
     Stop,
     Fields,
+    Publish,
+    PublishStatus,
 ]

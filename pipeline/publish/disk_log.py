@@ -1,0 +1,116 @@
+"""A source's log on disk: records in files of bounded size, of which the oldest go; what a kill cut off is left out."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+
+from posestream.pipeline.publish.log import Entry, LogLimits
+from posestream.stages.output.sink import make_folder, output_errors, write_whole
+
+__all__ = ["DiskLog"]
+
+#: Before each message: its bytes, their CRC-32, and when it was published, in seconds since 1970.
+_HEAD = struct.Struct("<IId")
+#: A log is so many files at most, so that a bound on bytes is kept to an eighth.
+_FILES = 8
+#: Largest message that is believed, in bytes.
+_MOST_BYTES = 64 << 20
+_ENDING = ".log"
+
+
+class DiskLog:
+    """Appends a source's messages to files in a folder of its own, `00000001.log` and so on.
+
+    Each record is one write, so that a process that is killed leaves at most an unfinished last one, which the next
+    process leaves out. Nothing is synced: a log outlives processes, not the loss of power.
+    """
+
+    def __init__(self, folder: Path, limits: LogLimits) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._descriptor: int | None = None
+        self._file_bytes = 0
+        self._sizes: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<DiskLog {self._folder}, {len(self._sizes)} files>"
+
+    def read(self) -> Iterator[Entry]:
+        """Give the messages that are there, the oldest first; what is damaged ends a file's.
+
+        Raises:
+            OutputError: the files cannot be read.
+        """
+        with output_errors(self._folder):
+            self._sizes = {number: self._path(number).stat().st_size for number in self._numbers()}
+            for number in sorted(self._sizes):
+                yield from _records(self._path(number).read_bytes())
+
+    def write(self, entry: Entry) -> None:
+        """Append a message.
+
+        Raises:
+            OutputError: it could not be written; what came before is there.
+        """
+        record = _HEAD.pack(len(entry.body), zlib.crc32(entry.body), entry.at_s) + entry.body
+        with output_errors(self._folder):
+            if self._descriptor is None or self._file_bytes >= self._limits.bytes // _FILES:
+                self._begin_file()
+            if self._descriptor is not None:
+                write_whole(self._descriptor, record)
+            self._file_bytes += len(record)
+
+    def close(self) -> None:
+        """Close the present file; closing again does nothing."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _begin_file(self) -> None:
+        """Go on in a new file, and remove those that are too much or too old."""
+        number = max(self._sizes, default=0)
+        if self._descriptor is not None:
+            self._sizes[number] = self._file_bytes
+        self.close()
+        self._remove_old()
+        number += 1
+        make_folder(self._folder)
+        self._descriptor = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
+        self._sizes[number], self._file_bytes = 0, 0
+
+    def _remove_old(self) -> None:
+        newest_s = max((self._path(number).stat().st_mtime for number in self._sizes), default=0.0)
+        room = self._limits.bytes - self._limits.bytes // _FILES
+        for number in sorted(self._sizes):
+            path = self._path(number)
+            is_old = path.stat().st_mtime < newest_s - self._limits.age_s
+            if sum(self._sizes.values()) <= room and not is_old:
+                return
+            path.unlink()
+            del self._sizes[number]
+
+    def _numbers(self) -> list[int]:
+        paths = self._folder.glob(f"*{_ENDING}") if self._folder.is_dir() else ()
+        return sorted(int(path.stem) for path in paths if path.stem.isdecimal())
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:08d}{_ENDING}"
+
+
+def _records(data: bytes) -> Iterator[Entry]:
+    """Read one file's records, up to the first that is cut off or damaged."""
+    place = 0
+    while place + _HEAD.size <= len(data):
+        size, checksum, at_s = _HEAD.unpack_from(data, place)
+        body = data[place + _HEAD.size : place + _HEAD.size + size]
+        if size > _MOST_BYTES or len(body) < size or zlib.crc32(body) != checksum:
+            return
+        place += _HEAD.size + size
+        message = msgpack.unpackb(body)
+        yield Entry(message["run"], message["n"], at_s, body)
