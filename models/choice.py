@@ -9,7 +9,7 @@ from typing import Protocol
 from posestream.models.download import Patience, Progress, ignore_progress
 from posestream.models.engines import check_device, device_family, is_simulated
 from posestream.models.errors import EngineError, FetchError, ModelError
-from posestream.models.registry import find_network
+from posestream.models.registry import IMPORT_HINT, find_network
 from posestream.models.spec import Access, NetworkSpec
 from posestream.models.weights import Weights
 
@@ -90,9 +90,7 @@ def _choose_simulated(spec: NetworkSpec, device: str) -> Choice:
 
 def _choose_named(spec: NetworkSpec, device: str, family: str, store: Store, progress: Progress) -> Choice:
     if spec.access is Access.IMPORT:
-        raise ModelError(
-            f"{spec.name} comes as a Caffe file, and this version cannot import those yet: choose another network"
-        )
+        raise ModelError(f"{spec.name} comes as a Caffe file: {IMPORT_HINT.format(spec=spec)}")
     if family not in spec.devices:
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
     found = store.locate(spec)

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 from posestream.models.engines import simulated
 from posestream.models.engines.base import Completed, Engine
 from posestream.models.errors import EngineError, ModelError
+from posestream.models.registry import IMPORT_HINT
 from posestream.models.spec import Access, NetworkSpec
 from posestream.models.weights import Weights
 
@@ -67,7 +68,7 @@ def open_engine(
     """
     family = device_family(device)
     if spec.access is Access.IMPORT and not is_simulated(device):
-        raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file, and this version cannot import those yet")
+        raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file: {IMPORT_HINT.format(spec=spec)}")
     if not runs(device, spec):
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
     check_device(device)
