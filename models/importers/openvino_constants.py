@@ -31,9 +31,14 @@ _FOLDED: dict[str, Callable[..., Any]] = {
 
 
 class Constants:
-    """Computes constants when they are asked for, each once."""
+    """Computes constants when they are asked for, each once.
 
-    def __init__(self) -> None:
+    Args:
+        is_float: True if activations are not rounded, so that there is no grid.
+    """
+
+    def __init__(self, is_float: bool = False) -> None:
+        self._is_float = is_float
         self._known: dict[str, NDArray[Any] | None] = {}
         self._quantized: dict[str, QuantizedWeights] = {}
 
@@ -58,7 +63,7 @@ class Constants:
 
     def grid(self, op: Any) -> Grid | None:
         """Give the grid to which an operation rounds an activation; None where it does not."""
-        if op.get_type_name() != "FakeQuantize" or self.value(op) is not None:
+        if self._is_float or op.get_type_name() != "FakeQuantize" or self.value(op) is not None:
             return None
         return activation_grid(self._ranges(op), op.get_attributes()["levels"], op.get_friendly_name())
 

@@ -37,13 +37,14 @@ _PLAIN = {
 }
 
 
-def convert_openvino(paths: tuple[Path, ...], path: Path, multiple: int = 8) -> Converted:
+def convert_openvino(paths: tuple[Path, ...], path: Path, multiple: int = 8, is_float: bool = False) -> Converted:
     """Write a network as an ONNX file with free batch, height and width, and tell its outputs.
 
     Args:
         paths: the network's files, as OpenVINO reads them: `.pb`, or `.xml` and `.bin`.
         path: the ONNX file.
         multiple: input sizes are multiples of this.
+        is_float: True to leave out the rounding of activations to int8; the weights stay those of the int8 network.
 
     Raises:
         ModelError: it cannot be read, has an operation that is not known here, or pads unlike at different sizes.
@@ -54,7 +55,7 @@ def convert_openvino(paths: tuple[Path, ...], path: Path, multiple: int = 8) -> 
         looks = [_shaped(model, multiple * height, multiple * width) for height, width in _LOOKS]
     except RuntimeError as error:
         raise ModelError(f"cannot read {paths[0]}: {brief(error)}") from error
-    return _Writer(paths[0].stem, looks).write(path)
+    return _Writer(paths[0].stem, looks, is_float).write(path)
 
 
 def _shaped(model: Any, height: int, width: int) -> Any:
@@ -74,13 +75,13 @@ def _is_nhwc(model: Any) -> bool:
 class _Writer:
     """Walks through the operations of one network, looked at in two sizes."""
 
-    def __init__(self, name: str, looks: list[Any]) -> None:
+    def __init__(self, name: str, looks: list[Any], is_float: bool) -> None:
         self._graph = OnnxGraph(name)
         self._model = looks[0]
         self._is_nhwc = _is_nhwc(looks[0])
         #: The same operation at each size, by name.
         self._looks = [{op.get_friendly_name(): op for op in look.get_ordered_ops()} for look in looks]
-        self._constants = Constants()
+        self._constants = Constants(is_float)
         self._around = Neighbours(self._constants)
         #: The tensor that each operation gives.
         self._tensors: dict[str, str] = {}
@@ -99,8 +100,7 @@ class _Writer:
             {self._input: (free[0], 3, *free[1:])},
             {end.name: (free[0], end.channels, f"{end.name}_height", f"{end.name}_width") for end in ends},
         )
-        kinds = {op.get_type_name() for op in operations if self._constants.value(op) is None}
-        return Converted(tuple(ends), "FakeQuantize" in kinds)
+        return Converted(tuple(ends), any(self._constants.grid(op) is not None for op in operations))
 
     def _node(self, op: Any, kind: str, name: str) -> str:  # noqa: PLR0911 - one line for each kind
         """Add the nodes of one operation; give the result's name."""
@@ -221,10 +221,9 @@ class _Writer:
 
     def _rounded(self, op: Any, name: str) -> str:
         """Round an activation; a scale for each channel is taken out before and put into the weights after."""
-        grid = self._constants.grid(op)
+        grid, source = self._constants.grid(op), sources(op)[0]
         if grid is None:
-            raise unknown(op)
-        source = sources(op)[0]
+            return self._operand(source)
         tensor, scale = self._operand(source), grid.scale
         if len(scale) > 1:
             self._around.check_depthwise(op)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from posestream.models.layout import Layout
 from posestream.stages.group.assemble import assemble
 from posestream.stages.group.decoder import MOST_FIELD, Found, View
-from posestream.stages.group.limbs import Connections, LimbScorer
+from posestream.stages.group.limbs import LimbScorer
 from posestream.stages.group.peaks import PeakFinder, Peaks
 from posestream.stages.group.people import People
 from posestream.stages.group.settings import GroupSettings

@@ -80,4 +80,3 @@ def zoom_taps(size: int) -> NDArray[np.float32]:
             known = (place >= 0) & (place < TAPS)
             taps[cell[known], place[known]] += (share * cubic_weights(np.abs(position - step)))[known]
     return frozen((taps / total[:, None]).astype(np.float32))
-
