@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posestream.models.errors import ModelError
-from posestream.models.registry import find_network
+from posestream.models.registry import IMPORT_HINT, find_network
 from posestream.models.spec import Access, NetworkSpec
 from posestream.models.weights import WeightStore
 
@@ -56,7 +56,7 @@ def network_details(name: str, store: WeightStore, registry: Mapping[str, Networ
         ("title", spec.title),
         ("layout", f"{spec.layout_name}: {len(spec.layout.keypoints)} keypoints, {len(spec.layout.limbs)} limbs"),
         ("keypoints", " ".join(spec.layout.keypoints)),
-        ("licence", f"{spec.licence} ({spec.licence_url})" + (", asks for consent" if spec.is_restricted else "")),
+        ("licence", _licence(spec)),
         ("devices", ", ".join(spec.devices)),
         ("input", f"BGR, sizes in multiples of {spec.input.multiple}, {_values(spec)}"),
         ("stride", f"{spec.stride} input pixels a cell"),
@@ -74,7 +74,7 @@ def _row(spec: NetworkSpec, store: WeightStore) -> NetworkRow:
     except ModelError as error:
         problem = str(error)
     if not problem and spec.access is Access.IMPORT:
-        problem = "a Caffe file: this version cannot import those yet" if folder else ""
+        problem = f"a Caffe file: {IMPORT_HINT.format(spec=spec)}" if folder else ""
     return NetworkRow(
         name=spec.name,
         title=spec.title,
@@ -93,8 +93,15 @@ def _how(spec: NetworkSpec) -> str:
     if spec.access is Access.PACKAGE:
         return f"{command} (from the package {spec.package})"
     if spec.access is Access.IMPORT:
-        return f"{command} (a Caffe file: this version cannot import those yet)"
+        return f"{command}, then {IMPORT_HINT.format(spec=spec)}"
+    if spec.access is Access.LOCAL:
+        return "it was imported on this machine"
     return command
+
+
+def _licence(spec: NetworkSpec) -> str:
+    address = f" ({spec.licence_url})" if spec.licence_url else ""
+    return f"{spec.licence}{address}{', asks for consent' if spec.is_restricted else ''}"
 
 
 def _values(spec: NetworkSpec) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from posestream.models.download import Patience, Progress, ignore_progress
-from posestream.models.engines import check_device, device_family, is_simulated
+from posestream.models.engines import AUTO_FAMILIES, check_device, device_family, devices_of, is_simulated
 from posestream.models.errors import EngineError, FetchError, ModelError
-from posestream.models.registry import find_network
+from posestream.models.registry import IMPORT_HINT, find_network
 from posestream.models.spec import Access, NetworkSpec
 from posestream.models.weights import Weights
 
@@ -17,8 +18,6 @@ __all__ = ["AUTO", "AUTO_NETWORKS", "Choice", "Store", "choose"]
 
 #: Leaves the choice to this file.
 AUTO = "auto"
-#: The device of `auto`: every installation has it.
-AUTO_DEVICE = "cpu"
 #: What `auto` may take, the fastest first.
 AUTO_NETWORKS = ("human-pose-estimation-0001-int8", "mobilenet-thin")
 #: For a better network than the one at hand: every start on a machine without a way to it waits this long.
@@ -73,13 +72,29 @@ def choose(
         EngineError: the device is unknown or cannot run the network.
     """
     if device == AUTO:
-        device = AUTO_DEVICE
+        device, why = _best_device(model, registry)
+        choice = choose(model, device, store, registry, progress)
+        return dataclasses.replace(choice, reason=f"{choice.reason}; {why}")
     if is_simulated(device):
         return _choose_simulated(find_network(AUTO_NETWORKS[0] if model == AUTO else model, registry), device)
     family = device_family(device)
     if model == AUTO:
         return _choose_auto(device, family, store, registry, progress)
     return _choose_named(find_network(model, registry), device, family, store, progress)
+
+
+def _best_device(model: str, registry: Mapping[str, NetworkSpec]) -> tuple[str, str]:
+    """Give the first device of `AUTO_FAMILIES` that is here and can run the network, and why not one before it."""
+    able = None if model == AUTO else find_network(model, registry).devices
+    passed_over = []
+    for family in AUTO_FAMILIES:
+        if able is not None and family not in able:
+            passed_over.append(f"{family} cannot run {model}")
+        elif found := devices_of(family):
+            return found[0], f"{found[0]}: {' and '.join(passed_over) or 'the first of the order of auto'}"
+        else:
+            passed_over.append(f"no {family} is here")
+    raise EngineError(f"no device for auto: {', '.join(passed_over)}: name another one with --device")
 
 
 def _choose_simulated(spec: NetworkSpec, device: str) -> Choice:
@@ -90,9 +105,7 @@ def _choose_simulated(spec: NetworkSpec, device: str) -> Choice:
 
 def _choose_named(spec: NetworkSpec, device: str, family: str, store: Store, progress: Progress) -> Choice:
     if spec.access is Access.IMPORT:
-        raise ModelError(
-            f"{spec.name} comes as a Caffe file, and this version cannot import those yet: choose another network"
-        )
+        raise ModelError(f"{spec.name} comes as a Caffe file: {IMPORT_HINT.format(spec=spec)}")
     if family not in spec.devices:
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
     found = store.locate(spec)

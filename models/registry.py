@@ -1,25 +1,88 @@
-"""The networks that posestream knows: reads and checks registry.toml."""
+"""The networks that posestream knows: reads and checks registry.toml, and the records of imported networks."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from posestream.models.errors import ModelError
+from posestream.models.folders import models_cache, named_folders
 from posestream.models.layout import LAYOUTS
 from posestream.models.spec import Access, FileSpec, InputSpec, NetworkSpec, OutputSpec, TensorLayout
 
-__all__ = ["find_network", "load_registry", "parse_registry"]
+__all__ = [
+    "IMPORT_HINT",
+    "RECORD",
+    "check_name",
+    "find_network",
+    "load_registry",
+    "packaged_registry",
+    "parse_registry",
+]
+
+#: The file beside an imported network that has its record, in the form of registry.toml.
+RECORD = "network.toml"
+#: What makes a network of Caffe's usable, with its `spec`.
+IMPORT_HINT = (
+    "posestream models import --name {spec.name} --layout {spec.layout_name} --prototxt FILE --caffemodel FILE"
+)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
-def load_registry() -> dict[str, NetworkSpec]:
+def load_registry(folders: Sequence[Path] | None = None) -> dict[str, NetworkSpec]:
+    """Give all networks by name: those that posestream comes with, in the order of preference, then imported ones.
+
+    An imported network takes the place of an entry of its name that says how to import it.
+
+    Args:
+        folders: where imported networks are, in a folder each; by default those of the user's environment.
+
+    Raises:
+        ModelError: a file is damaged, or an imported network has the name of one that needs no import.
+    """
+    registry = packaged_registry()
+    searched = (*named_folders(), models_cache()) if folders is None else tuple(folders)
+    # The first folder that has a network wins, as for its files.
+    for folder in reversed(searched):
+        for path in sorted(folder.glob(f"*/{RECORD}")):
+            for spec in _imported(path):
+                check_name(spec.name)
+                registry[spec.name] = spec
+    return registry
+
+
+def check_name(name: str) -> None:
+    """Make sure that an imported network may have a name.
+
+    Raises:
+        ModelError: it is no name, or belongs to a network that needs no import.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"network name {name!r}: use lower-case letters, digits, '.', '_' and '-'")
+    known = packaged_registry().get(name)
+    if known is not None and known.access is not Access.IMPORT:
+        raise ModelError(f"{name} is the name of a network that posestream comes with: choose another one")
+
+
+def _imported(path: Path) -> list[NetworkSpec]:
+    """Read an imported network's record."""
+    try:
+        specs = list(parse_registry(path.read_text("utf-8")).values())
+        if [spec.name for spec in specs] != [path.parent.name] or specs[0].access is not Access.LOCAL:
+            raise ModelError(f"it is no record of {path.parent.name}")
+    except (OSError, UnicodeDecodeError, ModelError) as error:
+        raise ModelError(f"{path} is damaged ({error}): delete {path.parent} and import it again") from error
+    return specs
+
+
+def packaged_registry() -> dict[str, NetworkSpec]:
     """Read the registry that comes with posestream, by network name, in the order of preference.
 
     Raises:
@@ -108,6 +171,8 @@ def _check_file(spec: NetworkSpec, file: FileSpec) -> None:
         raise ValueError(f"{file.name}: {file.digest!r} is no sha256:, sha1: or md5: digest")
     if "/" in file.name or "\\" in file.name:
         raise ValueError(f"{file.name}: a file's name has no folder")
+    if spec.access is Access.LOCAL and file.source:
+        return
     is_address = file.source.startswith(("https://", "http://"))
     if not file.source or is_address == (spec.access is Access.PACKAGE):
         raise ValueError(f"{file.name}: source {file.source!r} does not fit access {spec.access.value!r}")

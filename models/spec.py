@@ -26,6 +26,8 @@ class Access(StrEnum):
     PACKAGE = "package"
     #: Brought by the user and converted by an importer.
     IMPORT = "import"
+    #: Made on this machine from files of the user's; its record stands beside it.
+    LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class FileSpec:
     #: "sha256:…", "sha1:…" or "md5:…" with the digest in lower-case hexadecimal.
     digest: str
     size_bytes: int | None = None
-    #: Where it is downloaded from, or the member's path inside the package's wheel.
+    #: Where it is downloaded from, the member's path inside the package's wheel, or what it was made from.
     source: str = ""
 
 

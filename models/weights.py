@@ -7,17 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from posestream.models.cache import cache_folder
 from posestream.models.digest import matches
 from posestream.models.download import Patience, Progress, download, ignore_progress
 from posestream.models.errors import ModelError
+from posestream.models.folders import FOLDERS_VARIABLE, models_cache, named_folders
 from posestream.models.packages import take_member
 from posestream.models.spec import Access, FileSpec, NetworkSpec
 
 __all__ = ["FOLDERS_VARIABLE", "WeightStore", "Weights"]
-
-#: Names folders with networks, separated as in PATH, that are searched before the cache.
-FOLDERS_VARIABLE = "POSESTREAM_MODELS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +54,7 @@ class WeightStore:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> WeightStore:
         """Give the store that the user's environment describes."""
-        named = environment.get(FOLDERS_VARIABLE, "").split(os.pathsep)
-        folders = [Path(folder).expanduser() for folder in named if folder]
-        return cls(folders, cache_folder("models", environment))
+        return cls(named_folders(environment), models_cache(environment))
 
     @property
     def places(self) -> str:
@@ -99,6 +94,8 @@ class WeightStore:
                 f"{spec.name} is under the {spec.licence} ({spec.licence_url}): "
                 "if you agree to it, fetch it with --accept-licence"
             )
+        if spec.access is Access.LOCAL:
+            raise ModelError(f"{spec.name} was made on this machine, and its files are gone: import it again")
         folder = self._cache / spec.name
         paths = []
         for number, file in enumerate(spec.files):
@@ -122,9 +119,14 @@ class WeightStore:
                 return
         except OSError as error:
             raise ModelError(f"{spec.name}: cannot read {path}: {error.strerror or error}") from error
+        way = (
+            "import it again"
+            if spec.access is Access.LOCAL
+            else f"replace it with: posestream models fetch {spec.name}"
+        )
         raise ModelError(
             f"{spec.name}: {path} is damaged or another file ({file.digest.partition(':')[0]} differs): "
-            f"delete it, or replace it with: posestream models fetch {spec.name}"
+            f"delete it, or {way}"
         )
 
     def _is_right(self, path: Path, file: FileSpec) -> bool:

@@ -54,7 +54,7 @@ class NetworkTable(_Table):
     device: str = "auto"
     #: Height of the network input in pixels.
     net_height: Annotated[int, Field(ge=64, le=4096, multiple_of=8)] = 256
-    precision: Literal["auto", "f32", "bf16"] = "auto"
+    precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
     #: True: the network sees each picture mirrored too, for twice the inferences.
     flip: bool = False
     #: Sizes at which it sees each picture, as fractions of the network input; one of them is 1.

@@ -8,13 +8,16 @@ from typing import Protocol, cast
 from posestream.models.engines import simulated
 from posestream.models.engines.base import Completed, Engine
 from posestream.models.errors import EngineError, ModelError
+from posestream.models.registry import IMPORT_HINT
 from posestream.models.spec import Access, NetworkSpec
 from posestream.models.weights import Weights
 
 __all__ = [
     # choosing
+    "AUTO_FAMILIES",
     "available_devices",
     "check_device",
+    "devices_of",
     "device_family",
     "is_simulated",
     "open_engine",
@@ -26,11 +29,19 @@ __all__ = [
 
 #: Device families and the module of each one's engine, which is imported only when it is asked for.
 _ENGINES = {
-    "cpu": "openvino",
-    "opencv-cpu": "opencv",
+    "cuda": "onnxruntime",
+    "tensorrt": "onnxruntime",
     "opencv-cuda": "opencv",
+    "cpu": "openvino",
+    "intel-gpu": "openvino",
+    "npu": "openvino",
+    "ort-cpu": "onnxruntime",
+    "opencv-cpu": "opencv",
     "simulated": "simulated",
 }
+#: What `auto` takes: the first of these that is here and can run the network. TensorRT compiles for minutes when it
+#: first sees a size, and an Intel GPU or NPU may be slower than its processor: these are taken when they are asked for.
+AUTO_FAMILIES = ("cuda", "opencv-cuda", "cpu")
 #: The family that pretends to run any network, without its files; it is no device of a machine.
 _SIMULATED = "simulated"
 
@@ -55,8 +66,8 @@ def open_engine(
     Args:
         spec: the network.
         weights: its files.
-        device: a device string such as `cpu`, `opencv-cpu` or `opencv-cuda:0`.
-        precision: "auto", "f32" or "bf16".
+        device: a device string such as `cpu`, `cuda:0` or `opencv-cpu`.
+        precision: "auto", "f32", "bf16" or "f16".
         requests: how many pictures at once; 0 leaves it to the engine.
         batch: how many of them together in one inference at most; 0 leaves it to the engine, and so does every number
             where batches gain nothing.
@@ -67,7 +78,7 @@ def open_engine(
     """
     family = device_family(device)
     if spec.access is Access.IMPORT and not is_simulated(device):
-        raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file, and this version cannot import those yet")
+        raise ModelError(f"{spec.name}: {weights.paths[0]} is a Caffe file: {IMPORT_HINT.format(spec=spec)}")
     if not runs(device, spec):
         raise EngineError(f"device {device} cannot run {spec.name}: choose one of {', '.join(spec.devices)}")
     check_device(device)
@@ -84,18 +95,22 @@ def check_device(device: str) -> None:
     if family == _SIMULATED:
         simulated.check(device)
     elif device not in _module(family).devices(family):
-        raise EngineError(f"device {device} is not available here: there are {', '.join(available_devices())}")
+        numbered = [each for each in devices_of(family) if each.startswith(f"{device}:")]
+        hint = f"write {numbered[0]}; " if numbered else ""
+        raise EngineError(f"device {device} is not available here: {hint}there are {', '.join(available_devices())}")
 
 
 def available_devices() -> tuple[str, ...]:
     """Give the device strings that there are on this machine, the best first."""
-    found: list[str] = []
-    for family in _ENGINES:
-        try:
-            found += _module(family).devices(family)
-        except EngineError:
-            continue  # its library is not installed
-    return tuple(found)
+    return tuple(device for family in _ENGINES for device in devices_of(family))
+
+
+def devices_of(family: str) -> tuple[str, ...]:
+    """Give the device strings of a family that there are on this machine; none where its library is not installed."""
+    try:
+        return _module(family).devices(family)
+    except EngineError:
+        return ()
 
 
 def runs(device: str, spec: NetworkSpec) -> bool:

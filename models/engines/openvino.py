@@ -1,4 +1,4 @@
-"""The engine for processors: OpenVINO with asynchronous requests."""
+"""The engine on OpenVINO with asynchronous requests: processors, Intel's GPUs and NPUs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ __all__ = ["OpenVinoEngine", "devices", "open_engine"]
 #: streams a few, but a folder of pictures may have a hundred, and compiling takes as long as ten inferences.
 STATIC_SHAPES = 4
 #: What `precision` may be, and OpenVINO's name for it.
-PRECISIONS = {"auto": None, "f32": "f32", "bf16": "bf16"}
+PRECISIONS = {"auto": None, "f32": "f32", "bf16": "bf16", "f16": "f16"}
+#: OpenVINO's names for the abilities that a precision asks for.
+_ABILITIES = {"bf16": "BF16", "f16": "FP16"}
+#: Device families and OpenVINO's names for them.
+_TARGETS = {"cpu": "CPU", "intel-gpu": "GPU", "npu": "NPU"}
 #: Stands for height and width in the shape that serves all sizes.
 _ANY = -1
 #: Requests before anything is compiled and OpenVINO has told how many are best.
@@ -38,8 +42,15 @@ _FIRST_CAPACITY = 2
 
 
 def devices(family: str) -> tuple[str, ...]:
-    """Give the device strings of this family that there are on this machine."""
-    return (family,) if "CPU" in load_openvino().Core().available_devices else ()
+    """Give the device strings of this family that there are on this machine; of several GPUs each has a number."""
+    found = [name.partition(".") for name in load_openvino().Core().available_devices]
+    return tuple(f"{family}:{number}" if dot else family for name, dot, number in found if name == _TARGETS[family])
+
+
+def _target(device: str) -> str:
+    """Give OpenVINO's name for a device string: `GPU.1` for `intel-gpu:1`."""
+    family, _, number = device.partition(":")
+    return f"{_TARGETS[family]}.{number}" if number else _TARGETS[family]
 
 
 def open_engine(
@@ -50,10 +61,10 @@ def open_engine(
     requests: int,
     batch: int,  # noqa: ARG001 - batches add nothing on a processor
 ) -> OpenVinoEngine:
-    """Open the network on the processor; compiled networks are kept in the cache folder.
+    """Open the network on a device; compiled networks are kept in the cache folder.
 
     Raises:
-        EngineError: the files cannot be used, or the processor lacks the precision.
+        EngineError: the files cannot be used, or the device lacks the precision.
     """
     return OpenVinoEngine(spec, weights, device, precision, requests, cache_folder("compiled"))
 
@@ -79,7 +90,7 @@ class _Compiled:
 
 
 class OpenVinoEngine:
-    """Runs a network on the processor. Compiles a size when it first comes, or in `prepare`.
+    """Runs a network on one device. Compiles a size when it first comes, or in `prepare`.
 
     Args:
         spec: the network.
@@ -101,7 +112,7 @@ class OpenVinoEngine:
     ) -> None:
         self._openvino = load_openvino()
         self._core = self._openvino.Core()
-        self._device = device
+        self._device, self._target = device, _target(device)
         self._config = _config(self._core, device, precision, compiled_folder)
         self._graph: Graph = read_graph(self._core, spec, weights)
         self._spec = spec
@@ -124,12 +135,12 @@ class OpenVinoEngine:
 
     @property
     def description(self) -> str:
-        """Engine, version, processor and precision in a few words."""
-        processor = str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
+        """Engine, version, hardware and precision in a few words."""
+        hardware = str(self._core.get_property(self._target, "FULL_DEVICE_NAME")).strip()
         precision = self._config.get("INFERENCE_PRECISION_HINT")
-        precision = precision or self._core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
+        precision = precision or self._core.get_property(self._target, "INFERENCE_PRECISION_HINT").to_string()
         version = self._openvino.get_version().split("-")[0]
-        return f"OpenVINO {version}, {processor}, {precision}"
+        return f"OpenVINO {version}, {hardware}, {precision}"
 
     @property
     def capacity(self) -> int:
@@ -228,7 +239,8 @@ class OpenVinoEngine:
             known = self._known(height, width)
             if known is not None:
                 return known
-            is_static = len(self._compiled) < STATIC_SHAPES
+            # An NPU compiles for sizes that are known only.
+            is_static = len(self._compiled) < STATIC_SHAPES or self._target.startswith("NPU")
             shape = (height, width) if is_static else (_ANY, _ANY)
             compiled = _Compiled(self._compile(*shape), is_static)
             self._compiled[shape] = compiled
@@ -240,7 +252,7 @@ class OpenVinoEngine:
     def _compile(self, height: int, width: int) -> Any:
         try:
             model = self._graph.shaped(self._openvino, height, width)
-            network = self._core.compile_model(model, "CPU", self._config)
+            network = self._core.compile_model(model, self._target, self._config)
         except RuntimeError as error:
             size = "pictures of any size" if height == _ANY else f"{width}×{height} pictures"
             raise EngineError(f"{self._spec.name}: OpenVINO cannot compile it for {size}: {brief(error)}") from error
@@ -251,11 +263,13 @@ class OpenVinoEngine:
 
 
 def _config(core: Any, device: str, precision: str, compiled_folder: Path | None) -> Mapping[str, str]:
-    """Give OpenVINO's settings; raise EngineError where the processor lacks the precision."""
+    """Give OpenVINO's settings; raise EngineError where the device lacks the precision."""
     if precision not in PRECISIONS:
         raise EngineError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise EngineError(f"device {device}: this processor has no bf16: choose precision auto or f32")
+    ability = _ABILITIES.get(precision)
+    if ability is not None and ability not in core.get_property(_target(device), "OPTIMIZATION_CAPABILITIES"):
+        hardware = "processor" if device == "cpu" else "device"
+        raise EngineError(f"device {device}: this {hardware} has no {precision}: choose precision auto or f32")
     config = {"PERFORMANCE_HINT": "THROUGHPUT"}
     hint = PRECISIONS[precision]
     if hint is not None:

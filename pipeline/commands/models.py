@@ -1,4 +1,4 @@
-"""`models list|info|fetch`: which networks there are, and how to have them."""
+"""`models list|info|fetch|import`: which networks there are, and how to have them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from posestream.models.registry import find_network, load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands.console import show_table, standard_output
 from posestream.pipeline.commands.fetching import FetchView
+from posestream.pipeline.commands.importing import import_command
 
 __all__ = ["models_command"]
 
@@ -21,7 +22,10 @@ _LEAST_COLUMNS = 72
 
 @click.group("models")
 def models_command() -> None:
-    """List, describe and fetch networks."""
+    """List, describe, fetch and import networks."""
+
+
+models_command.add_command(import_command)
 
 
 @models_command.command("list")

@@ -63,7 +63,9 @@ def network_options(command: CommandT) -> CommandT:
         click.option("--set", "assignments", metavar="TABLE.KEY=VALUE", multiple=True, help="Set anything."),
         click.option("--config", type=click.Path(path_type=Path), help="A TOML settings file (see configs/)."),
         click.option("--net-height", type=int, help="Height of the network input, a multiple of 8.  [default: 256]"),
-        click.option("--device", help="auto, cpu, opencv-cpu, opencv-cuda:N."),
+        click.option(
+            "--device", help="auto, cuda:N, tensorrt:N, cpu, intel-gpu, npu, ort-cpu, opencv-cpu, opencv-cuda:N."
+        ),
         click.option("--model", help="A network (see `models list`), or auto."),
     ):
         command = option(command)

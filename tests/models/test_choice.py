@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ from posestream.models.registry import load_registry
 from posestream.models.weights import Weights
 
 INT8, THIN = "human-pose-estimation-0001-int8", "mobilenet-thin"
-REGISTRY = load_registry()
+REGISTRY = load_registry([])
+#: What the reason says of the device where there is no GPU.
+NO_GPU = "; cpu: no cuda is here and no opencv-cuda is here"
 
 
 class FakeStore:
@@ -35,6 +38,14 @@ class FakeStore:
             raise FetchError(f"cannot fetch {spec.files[0].name}: no such host", "check the network")
         self.here.add(spec.name)
         return self.locate(spec)
+
+
+@pytest.fixture(autouse=True)
+def devices(monkeypatch):
+    """Give a machine without a GPU; what is put in here is there too."""
+    found = {"cpu": ("cpu",)}
+    monkeypatch.setattr("posestream.models.choice.devices_of", lambda family: found.get(family, ()))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -65,10 +76,10 @@ def test_reason_tells_why_another_was_passed_over():
     fallback = choose("auto", "auto", FakeStore([THIN]), REGISTRY).reason
     assert fallback == (
         f"{THIN} on cpu from /models/{THIN}: {INT8} is not here, "
-        "cannot fetch human-pose-estimation-0001.xml: no such host"
+        f"cannot fetch human-pose-estimation-0001.xml: no such host{NO_GPU}"
     )
     assert f"opencv-cpu cannot run {INT8}" in choose("auto", "opencv-cpu", FakeStore([THIN]), REGISTRY).reason
-    assert choose("auto", "auto", FakeStore([INT8]), REGISTRY).reason.endswith("the fastest that it can run")
+    assert choose("auto", "auto", FakeStore([INT8]), REGISTRY).reason.endswith(f"can run{NO_GPU}")
 
 
 def test_nothing_to_be_had_tells_all_reasons():
@@ -87,7 +98,7 @@ def test_named_network_never_falls_back():
     """A network that was named is used, fetched or fails; no other one takes its place."""
     assert choose(THIN, "auto", FakeStore([INT8, THIN]), REGISTRY).spec.name == THIN
     assert choose(THIN, "auto", FakeStore([INT8], [THIN]), REGISTRY).reason == (
-        f"{THIN} on cpu, as asked, fetched to /models/{THIN}"
+        f"{THIN} on cpu, as asked, fetched to /models/{THIN}{NO_GPU}"
     )
     with pytest.raises(FetchError, match="no such host"):
         choose(INT8, "auto", FakeStore([THIN]), REGISTRY)
@@ -120,3 +131,30 @@ def test_caffe_networks_are_told_to_need_an_importer():
     with pytest.raises(ModelError, match="comes as a Caffe file"):
         choose("openpose-coco", "auto", store, REGISTRY)
     assert store.asked == []
+
+
+@pytest.mark.parametrize(
+    ("here", "able", "expected"),
+    [
+        ({"cuda": ("cuda:0", "cuda:1"), "tensorrt": ("tensorrt:0",)}, None, "cuda:0"),
+        ({"opencv-cuda": ("opencv-cuda:0",), "intel-gpu": ("intel-gpu",)}, None, "opencv-cuda:0"),
+        ({"cuda": ("cuda:0",)}, ("cpu", "opencv-cpu"), "cpu"),
+        ({"intel-gpu": ("intel-gpu",), "npu": ("npu",)}, None, "cpu"),
+    ],
+)
+def test_auto_device_follows_its_order(devices, here, able, expected):
+    """`auto` takes the first family of its order that is here and can run the network, and says why."""
+    devices.update(here)
+    registry = dict(REGISTRY)
+    if able is not None:
+        registry[THIN] = dataclasses.replace(REGISTRY[THIN], devices=able)
+    choice = choose(THIN, "auto", FakeStore([THIN]), registry)
+    assert choice.device == expected
+    assert f"; {expected}: " in choice.reason
+
+
+def test_auto_without_a_device_tells_why(devices):
+    """A network that only devices outside the order of `auto` can run is an error that says to name one."""
+    registry = {**REGISTRY, THIN: dataclasses.replace(REGISTRY[THIN], devices=("ort-cpu",))}
+    with pytest.raises(EngineError, match=r"no device for auto: cuda cannot run mobilenet-thin.*name another"):
+        choose(THIN, "auto", FakeStore([THIN]), registry)

@@ -148,6 +148,7 @@ class FakeCuda:
         self.dnn = SimpleNamespace(
             DNN_BACKEND_CUDA=5,
             DNN_TARGET_CUDA=6,
+            DNN_TARGET_CUDA_FP16=7,
             ENGINE_CLASSIC=1,
             getAvailableTargets=lambda backend: targets,
             readNetFromTensorflow=None,
@@ -188,3 +189,16 @@ def test_no_gpu_is_no_device(fake, monkeypatch):
     """Without a CUDA build, or without a GPU, there is no such device."""
     monkeypatch.setattr(opencv, "_load_opencv", lambda: fake)
     assert opencv.devices("opencv-cuda") == ()
+
+
+def test_half_precision_is_another_target(tiny_onnx, monkeypatch):
+    """f16 on a GPU that has it is OpenCV's target for it, and an error on one that has not."""
+    fake = FakeCuda(targets=(6, 7))
+    monkeypatch.setattr(opencv, "_load_opencv", lambda: fake)
+    engine = open_engine(tiny_onnx.spec, tiny_onnx.weights, "opencv-cuda:0", precision="f16")
+    engine.close()
+    assert ("target", 7) in fake.calls
+    assert engine.description.endswith("f16")
+    monkeypatch.setattr(opencv, "_load_opencv", FakeCuda)
+    with pytest.raises(EngineError, match="opencv-cuda:0: this OpenCV or GPU has no f16"):
+        open_engine(tiny_onnx.spec, tiny_onnx.weights, "opencv-cuda:0", precision="f16")

@@ -4,11 +4,13 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from posestream.models.engines import available_devices, open_engine
+from posestream.models.engines import openvino as openvino_engine
 from posestream.models.engines.openvino import STATIC_SHAPES, OpenVinoEngine
 from posestream.models.engines.runtime import load_openvino
 from posestream.models.errors import EngineError, InferenceError
@@ -225,7 +227,7 @@ def test_bf16_is_never_silently_something_else(tiny_two):
 
 def test_unknown_precision_is_refused(tiny_two):
     """A precision that does not exist is refused with those that do."""
-    with pytest.raises(EngineError, match="unknown precision 'f64': choose one of auto, f32, bf16"):
+    with pytest.raises(EngineError, match="unknown precision 'f64': choose one of auto, f32, bf16, f16"):
         OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="f64")
 
 
@@ -276,3 +278,64 @@ def test_nothing_is_reported_to_anybody(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
+
+
+class ManyDevices:
+    """OpenVINO's core as it looks on a machine with two Intel GPUs and an NPU; it computes on the processor."""
+
+    def __init__(self, names=("CPU", "GPU.0", "GPU.1", "NPU")):
+        self._core = load_openvino().Core()
+        self.available_devices = list(names)
+        self.compiled = []
+
+    def read_model(self, *paths):
+        return self._core.read_model(*paths)
+
+    def get_property(self, device, name):
+        if device == "NPU" and name == "OPTIMIZATION_CAPABILITIES":
+            return ["FP16"]
+        return device if name == "FULL_DEVICE_NAME" else self._core.get_property("CPU", name)
+
+    def compile_model(self, model, device, config):
+        self.compiled.append((device, model.input(0).get_partial_shape().is_static))
+        return self._core.compile_model(model, "CPU", config)
+
+
+@pytest.fixture
+def many_devices(monkeypatch):
+    """Give a machine with Intel's other devices."""
+    core, real = ManyDevices(), load_openvino()
+    fake = SimpleNamespace(
+        Core=lambda: core, **{name: getattr(real, name) for name in ("preprocess", "Type", "Layout")}
+    )
+    fake.get_version = real.get_version
+    monkeypatch.setattr(openvino_engine, "load_openvino", lambda: fake)
+    return core
+
+
+def test_intels_other_devices_are_counted_and_chosen(many_devices, tiny_two, picture, wait):
+    """GPUs have a number each where there are several, and what was asked for computes."""
+    assert openvino_engine.devices("intel-gpu") == ("intel-gpu:0", "intel-gpu:1")
+    assert openvino_engine.devices("npu") == ("npu",)
+    many_devices.available_devices = ["CPU", "GPU"]
+    assert openvino_engine.devices("intel-gpu") == ("intel-gpu",)
+    assert openvino_engine.devices("npu") == ()
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, "intel-gpu:1")
+    engine.submit([0], [picture(64, 64)])
+    (done,) = wait(engine)
+    engine.close()
+    np.testing.assert_allclose(done.heatmaps_chw, tiny_two.expected(picture(64, 64))[0], atol=0.02)
+    assert many_devices.compiled == [("GPU.1", True)]
+    assert "GPU.1" in engine.description
+
+
+def test_npu_gets_every_size_of_its_own(many_devices, tiny_two, picture, wait):
+    """An NPU, which needs to know its sizes, has each compiled, however many there are."""
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, "npu")
+    for number in range(openvino_engine.STATIC_SHAPES + 2):
+        engine.submit([number], [picture(64, 64 + 8 * number)])
+        wait(engine)
+    engine.close()
+    assert many_devices.compiled == [("NPU", True)] * (openvino_engine.STATIC_SHAPES + 2)
+    with pytest.raises(EngineError, match="npu: this device has no bf16"):
+        OpenVinoEngine(tiny_two.spec, tiny_two.weights, "npu", "bf16")
