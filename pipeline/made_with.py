@@ -26,13 +26,15 @@ MadeWith = Mapping[str, Any]
 
 #: Settings of a source that may be others when it is gone on with: which it is, is known by its frames.
 _FREE_OF_SOURCE = frozenset({"url", "name", "max_frames"})
+#: Settings of grouping that change nothing of what is found.
+_FREE_OF_GROUP = frozenset({"implementation"})
 
 
 def made_with(model: str, network: NetworkTable, group: GroupSettings, source: SourceSettings) -> MadeWith:
     """List what decides what a source's outputs hold; the device does not, nor how many replicas there are."""
     tables = {
         "network": {**network.model_dump(exclude={"device"}), "model": model},
-        "group": asdict(group),
+        "group": {key: value for key, value in asdict(group).items() if key not in _FREE_OF_GROUP},
         "source": {key: value for key, value in asdict(source).items() if key not in _FREE_OF_SOURCE},
     }
     flat = {f"{table}.{key}": value for table, keys in tables.items() for key, value in keys.items()}
