@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 MadeWith = Mapping[str, Any]
 
 #: Settings of a source that may be others when it is gone on with: which it is, is known by its frames.
-_FREE_OF_SOURCE = frozenset({"url", "name", "max_frames"})
+_FREE_OF_SOURCE = frozenset({"url", "name", "max_frames", "transport", "max_age_s", "hwaccel", "reconnect"})
 #: Settings of grouping that change nothing of what is found.
 _FREE_OF_GROUP = frozenset({"implementation"})
 

@@ -13,6 +13,7 @@ from av.codec import CodecContext
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from posestream.stages.source.opening import SourceSettings, open_source
@@ -58,7 +59,7 @@ def _encoder(picture: NDArray[np.uint8], rate: int, key_interval: int) -> VideoC
     return encoder
 
 
-def _write(write: Callable[[bytes], int], packets: Iterable[Packet]) -> None:
+def _write(write: Callable[[bytes], int], packets: Iterable[Packet[VideoStream]]) -> None:
     for packet in packets:
         data = bytes(packet)
         write(_LENGTH.pack(len(data)) + data)

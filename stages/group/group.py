@@ -9,7 +9,7 @@ from posestream.models.layout import Layout
 from posestream.stages.group.decoder import View
 from posestream.stages.group.implementation import make_decoder
 from posestream.stages.group.settings import GroupSettings
-from posestream.stages.items import FieldMaps, Person, Poses
+from posestream.stages.items import FieldMaps, Person, Poses, Transform, frozen
 
 __all__ = ["Group", "GroupSettings"]
 
@@ -52,9 +52,7 @@ class Group:
             return Poses(maps.key, ())
         heatmaps = _plain(maps.heatmaps_chw[: len(self._layout.keypoints)])
         found = self._decode(heatmaps, _plain(maps.pafs_chw), View.of(maps))
-        # Where the network saw a region only, its left upper corner is not the picture's.
-        corner = np.array([maps.transform.left_px, maps.transform.top_px, 0], np.float32)
-        people = tuple(map(Person, found.keypoints + corner, found.scores.tolist()))
+        people = tuple(map(Person, _placed(found.keypoints, maps.transform), found.scores.tolist()))
         return Poses(maps.key, people, found.truncated)
 
     def _check(self, maps: FieldMaps) -> None:
@@ -66,6 +64,13 @@ class Group:
         _, height, width = maps.pafs_chw.shape
         if max(height, width) > MOST_SIDE:
             raise ValueError(f"field maps of {height}×{width} cells are too large: take a smaller net_height")
+
+
+def _placed(keypoints: NDArray[np.float32], transform: Transform) -> NDArray[np.float32]:
+    """Give keypoints in the whole picture where the network saw a region of it only."""
+    if not (transform.left_px or transform.top_px):
+        return keypoints
+    return frozen(keypoints + np.array([transform.left_px, transform.top_px, 0], np.float32))
 
 
 def _plain(maps: NDArray[np.floating]) -> NDArray[np.float32]:

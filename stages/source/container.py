@@ -19,7 +19,6 @@ from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
 from posestream.stages.source.decode import Decoded, Decoder, Stamp, now, video_stream
 from posestream.stages.source.frame_gate import FrameGate
-from posestream.stages.source.link import Link
 from posestream.stages.source.name import derive_names, redacted
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import region_of
@@ -37,7 +36,6 @@ class ContainerSource(ClosedAtExit):
     def __init__(self, settings: SourceSettings, *, is_live: bool, clock: Callable[[], Stamp] = now) -> None:
         self._settings = settings
         self._clock = clock
-        self._link = Link()
         self._name = settings.name or derive_names([settings.url])[0]
         self._is_live = is_live
         #: What the source is called in messages.
@@ -56,11 +54,6 @@ class ContainerSource(ClosedAtExit):
     def is_live(self) -> bool:
         """True where frames come by themselves and cannot wait; of a stream, known once it is open."""
         return self._is_live
-
-    @property
-    def link(self) -> Link:
-        """Of no consequence: one connection is all that it has."""
-        return self._link
 
     def __repr__(self) -> str:
         """Tell its kind, name and address."""

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
@@ -19,7 +17,7 @@ from posestream.stages.source.link_state import LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
 from posestream.stages.source.mailbox import Mailbox
 from posestream.stages.source.name import derive_names
-from posestream.stages.source.protocol import SourceInfo
+from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.reader import Connect, Reader
 from posestream.stages.source.reconnect import Backoff
 from posestream.stages.source.settings import SourceSettings
@@ -51,7 +49,7 @@ class _Attempt:
     live_s: float | None = None
 
 
-class LiveSource:
+class LiveSource(ClosedAtExit):
     """Frames of a source that is connected again and again, as `Source` has it; one that ends, or is recorded, once.
 
     Args:
@@ -74,7 +72,8 @@ class LiveSource:
         self._is_lasting = is_lasting
         self._clock = clock
         self._name = settings.name or derive_names([settings.url])[0]
-        self._link = Link(LinkStates(lambda: clock().wall_s))
+        #: Its connection: how it is, and what others wish of it.
+        self.link = Link(LinkStates(lambda: clock().wall_s))
         self._backoff = Backoff(settings.reconnect)
         self._times = LiveClock()
         self._info: SourceInfo | None = None
@@ -87,7 +86,7 @@ class LiveSource:
 
     def __repr__(self) -> str:
         """Tell its name, address and state."""
-        return f"<LiveSource {self._name} {redacted(self._settings.url)} {self._link}>"
+        return f"<LiveSource {self._name} {redacted(self._settings.url)} {self.link}>"
 
     @property
     def name(self) -> str:
@@ -98,21 +97,6 @@ class LiveSource:
     def is_live(self) -> bool:
         """True where frames come by themselves and cannot wait; guessed until it is open."""
         return self._is_lasting if self._info is None else self._info.is_live
-
-    @property
-    def link(self) -> Link:
-        """Its connection: how it is, and what others wish of it."""
-        return self._link
-
-    def __enter__(self) -> Self:
-        """Give itself, unopened."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def open(self) -> SourceInfo:
         """Wait until it is there and gives a picture.
@@ -143,7 +127,7 @@ class LiveSource:
 
     def close(self) -> None:
         """Let go of the connection; may be called more than once. A reader that hangs is not waited for."""
-        with self._link.changed:
+        with self.link.changed:
             self._give_up()
             self._go(LinkPhase.ENDED, "it was closed")
             hung, self._hung = self._hung, []
@@ -154,14 +138,14 @@ class LiveSource:
 
     def _next(self) -> Frame | None:
         """Wait for the next frame; None when none will come."""
-        with self._link.changed:
-            while not self._link.is_stopped:
-                if self._link.is_paused and self._attempt is not None:
+        with self.link.changed:
+            while not self.link.is_stopped:
+                if self.link.is_paused and self._attempt is not None:
                     self._attempt.reader.give_up()
                 frame = None if self._attempt is None else self._attempt.reader.mailbox.take()
                 if self._attempt is not None and frame is not None:
                     return self._arrived(self._attempt, frame)
-                if self._link.is_paused:
+                if self.link.is_paused:
                     self._pause()
                 elif self._attempt is None:
                     self._begin()
@@ -176,7 +160,7 @@ class LiveSource:
         self._give_up()
         self._retry_at_s = 0.0
         self._go(LinkPhase.PAUSED)
-        self._link.changed.wait(_LOOK_S)
+        self.link.changed.wait(_LOOK_S)
 
     def _begin(self) -> None:
         """Connect, if it is time."""
@@ -185,11 +169,11 @@ class LiveSource:
         if now_s < self._retry_at_s or len(self._hung) >= _MOST_HUNG:
             if now_s >= self._retry_at_s:
                 self._go(LinkPhase.BACKING_OFF, f"{len(self._hung)} earlier connections hang")
-            self._link.changed.wait(min(_LOOK_S, max(0.001, self._retry_at_s - now_s)))
+            self.link.changed.wait(min(_LOOK_S, max(0.001, self._retry_at_s - now_s)))
             return
-        state = self._link.now
+        state = self.link.now
         self._go(LinkPhase.CONNECTING, state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else "")
-        reader = Reader(self._name, self._connect, Mailbox(self._link.changed, self._clock))
+        reader = Reader(self._name, self._connect, Mailbox(self.link.changed, self._clock))
         self._attempt = _Attempt(reader, now_s)
         reader.start()
 
@@ -198,12 +182,12 @@ class LiveSource:
         info = attempt.reader.mailbox.info
         if attempt.live_s is None and info is not None:
             attempt.live_s = self._clock().mono_s
-            self._link.connections += 1
+            self.link.connections += 1
             self._info = self._info or self._described(info)
         self._go(LinkPhase.LIVE)
         if not self.is_live:
             return frame
-        epoch = self._link.connections - 1
+        epoch = self.link.connections - 1
         source_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
         ticks = self._times.ticks(source_s, frame.captured_mono_s, epoch)
         return replace(frame, epoch=epoch, pts=ticks, time_base=LIVE_TIME_BASE)
@@ -250,7 +234,7 @@ class LiveSource:
         if attempt.live_s is not None and silent_s >= patience_s / 2:
             self._go(LinkPhase.STALLED, "connected, but nothing comes")
         bounds = [patience_s - silent_s, patience_s / 2 - silent_s]
-        self._link.changed.wait(min([_LOOK_S, *(bound for bound in bounds if bound > 0)]))
+        self.link.changed.wait(min([_LOOK_S, *(bound for bound in bounds if bound > 0)]))
 
     def _lose(self, why: str, *, is_refused: bool) -> None:
         """Give up the connection and say when to try again."""
@@ -269,9 +253,9 @@ class LiveSource:
 
     def _go(self, phase: LinkPhase, why: str = "") -> None:
         """Enter a phase, and log what is new in it: a camera that stays away is told once."""
-        if not self._link.go(phase, why) or self._link.now is None:
+        if not self.link.go(phase, why) or self.link.now is None:
             return
-        state = self._link.now
+        state = self.link.now
         if phase is LinkPhase.CONNECTING or (phase, state.why) == self._told:
             return
         self._told = (phase, state.why)
@@ -279,5 +263,5 @@ class LiveSource:
         text = f"{self._name} is {phase}{': ' if state.why else ''}{state.why}"
         level = logging.WARNING if phase in _BAD_PHASES else logging.INFO
         # Whoever stopped it knows.
-        level = logging.DEBUG if phase is LinkPhase.ENDED and self._link.is_stopped else level
+        level = logging.DEBUG if phase is LinkPhase.ENDED and self.link.is_stopped else level
         _log.log(level, "%s", text, extra={"fields": fields})

@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 from posestream.stages.items import Frame
 from posestream.stages.source.decode import Stamp, now
-from posestream.stages.source.link import Link
-from posestream.stages.source.protocol import Source, SourceInfo
+from posestream.stages.source.protocol import ClosedAtExit, Source, SourceInfo
 from posestream.stages.source.settings import Policy, SourceSettings
 
 __all__ = ["PacedSource"]
@@ -20,7 +17,7 @@ __all__ = ["PacedSource"]
 _MAX_AGE_S = 0.5
 
 
-class PacedSource:
+class PacedSource(ClosedAtExit):
     """Gives the frames of a recorded source when they are due by this host's clock; who is late gets them at once.
 
     Args:
@@ -55,21 +52,6 @@ class PacedSource:
     def is_live(self) -> bool:
         """Always: it does not wait."""
         return True
-
-    @property
-    def link(self) -> Link:
-        """The file's."""
-        return self._source.link
-
-    def __enter__(self) -> Self:
-        """Give itself, unopened."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
     def open(self) -> SourceInfo:
         """Open the file.

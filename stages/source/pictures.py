@@ -18,7 +18,6 @@ from posestream.stages.items import Frame, FrameKey
 from posestream.stages.orientation import UPRIGHT
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
-from posestream.stages.source.link import Link
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import region_of
@@ -59,12 +58,6 @@ class PictureSource(ClosedAtExit):
         #: The folder that names are relative to.
         self._folder = Path()
         self._paths: list[Path] = []
-        self._link = Link()
-
-    @property
-    def link(self) -> Link:
-        """Of no consequence: pictures need no connection."""
-        return self._link
 
     @property
     def name(self) -> str:

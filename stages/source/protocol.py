@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -91,7 +92,12 @@ class Source(Protocol):
 
 
 class ClosedAtExit:
-    """What sources have in common: a `with` block closes them, and most hold nothing open."""
+    """What sources have in common: a `with` block closes them, and most hold nothing open, nor have a connection."""
+
+    @functools.cached_property
+    def link(self) -> Link:
+        """Of no consequence where nothing is connected."""
+        return Link()
 
     def __enter__(self) -> Self:
         """Give itself, unopened."""

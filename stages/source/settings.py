@@ -119,7 +119,7 @@ class SourceSettings:
 
 def _default(setting: dataclasses.Field[object]) -> object:
     make = setting.default_factory
-    return setting.default if isinstance(make, type(dataclasses.MISSING)) else make()
+    return make() if callable(make) else setting.default
 
 
 def _is_region(roi: tuple[int, int, int, int] | None) -> bool:

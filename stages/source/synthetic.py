@@ -15,7 +15,6 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
-from posestream.stages.source.link import Link
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.settings import SourceSettings
@@ -52,7 +51,6 @@ class SyntheticSource(ClosedAtExit):
             raise SettingsError(f"{settings.url}: write synthetic:WIDTHxHEIGHT, then @RATE and xFRAMES if wanted")
         settings.refuse("a synthetic source", "kind", "realtime", "transport", "policy", "fps", "hwaccel", "reconnect")
         settings.refuse("a synthetic source", "step", "rotation", "roi", "max_age_s")
-        self._link = Link()
         self._settings = settings
         self._name = settings.name or derive_names([settings.url])[0]
         self._width, self._height = width, height
@@ -77,11 +75,6 @@ class SyntheticSource(ClosedAtExit):
     def is_live(self) -> bool:
         """Never: it waits."""
         return False
-
-    @property
-    def link(self) -> Link:
-        """Of no consequence: it needs no connection."""
-        return self._link
 
     def open(self) -> SourceInfo:
         """Make the stripes that all frames show a part of."""

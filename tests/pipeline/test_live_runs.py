@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from posestream.models.engines.simulated import SimulatedEngine
+from posestream.models.engines.simulated import Service, SimulatedEngine
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.rtsp_server import RtspServer
 from posestream.pipeline.status import source_status
@@ -86,8 +86,9 @@ def notes() -> Notes:
 
 
 @pytest.fixture
-def follow(runs: Runs, notes: Notes) -> Callable[..., Supervisor]:
-    """Start runs over addresses that are called a, b, c and so on."""
+def follow(runs: Runs, notes: Notes) -> Iterator[Callable[..., Supervisor]]:
+    """Start runs over addresses that are called a, b, c and so on; a test that fails leaves none of them behind."""
+    started: list[Supervisor] = []
 
     def start(*ports: int, **tables: Any) -> Supervisor:
         names = "abcdefgh"[: len(ports)]
@@ -96,9 +97,13 @@ def follow(runs: Runs, notes: Notes) -> Callable[..., Supervisor]:
             {"url": f"rtsp://127.0.0.1:{port}/live", "name": name, **table}
             for name, port in zip(names, ports, strict=True)
         ]
-        return runs.start({"source": sources, **tables}, [notes.sink])
+        started.append(runs.start({"source": sources, **tables}, [notes.sink]))
+        return started[-1]
 
-    return start
+    yield start
+    for supervisor in started:
+        if supervisor.is_running:
+            supervisor.close()
 
 
 def state(supervisor: Supervisor, name: str = "a") -> dict[str, Any]:
@@ -194,7 +199,7 @@ def test_three_times_too_much(
 ) -> None:
     """Where inference takes three times as long as frames last, frames stay young and in order, and drops add up."""
     infer_s, max_age_s = 3 / rtsp.RATE, 0.5
-    workshop.make = lambda spec: SimulatedEngine(spec, "cpu", infer_s)
+    workshop.make = lambda spec: SimulatedEngine(spec, "cpu", Service(infer_s))
     supervisor = follow(server.port)
     deadline_s = time.monotonic() + 60
     while notes.posed("a") < 20:
