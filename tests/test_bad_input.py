@@ -103,8 +103,7 @@ def bad_source(name: str, media: ModuleType) -> str:
         ("sound.m4a", ("sound.m4a", "no video")),
         ("folder", ("folder", "no pictures")),
         ("broken.png", ("broken.png", "damaged")),
-        ("77", ("camera 77", "cannot be opened")),
-        ("rtsp://user:secret@127.0.0.1:1/door", ("127.0.0.1", "cannot be opened")),
+        ("http://user:secret@127.0.0.1:1/door.mp4", ("127.0.0.1", "cannot be opened")),
     ],
 )
 def test_a_source_that_cannot_be_read(

@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
 import zmq
 
+from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.rtsp_server import RtspServer
 
@@ -211,3 +214,95 @@ def test_which_frames_and_which_part(capfd: pytest.CaptureFixture[str], tmp_path
     nose = told[0]["people"][0]["keypoints"][0]
     # The fake network sees the nose in the middle of what it is shown, at 15 % of its height.
     assert nose[:2] == pytest.approx([40 + 80, 80 + 24], abs=4)
+
+
+def last_line(out: str) -> dict[str, Any]:
+    """Read the JSON object at a bench's end."""
+    return dict(json.loads(out.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write four seconds of video."""
+    return media.write_video(tmp_path_factory.mktemp("bench") / "clip.mp4", media.numbered(50) * 2, rate=25)
+
+
+@rtsp.needs_server
+def test_bench_live(capfd: pytest.CaptureFixture[str], network: FakeNetwork, small_clip: Path) -> None:
+    """Streams are measured: all frames come in and out, with their ages, costs and shares."""
+    done = CommandLine(capfd)("bench", "live", small_clip, "--streams", 2, "--seconds", 1, "--net-height", 64)
+    run = last_line(done.out)["runs"][0]
+    assert run["streams"] == 2
+    assert 0 < run["age_p50_ms"] <= run["age_p99_ms"]
+    assert run["fps_in"] == pytest.approx(run["fps_out"] + sum(run["dropped"].values()), abs=10)
+    assert run["cpu_ms_per_frame_out"] >= run["cpu_ms_per_frame_in"] > 0
+    assert 0 <= run["unfairness"] < 1
+
+
+@rtsp.needs_server
+def test_bench_soak(capfd: pytest.CaptureFixture[str], network: FakeNetwork, small_clip: Path) -> None:
+    """A server that is killed comes back, and it is told how soon; memory is told of runs that are long enough."""
+    words = ("bench", "soak", small_clip, "--seconds", 2, "--kills", 1, "--net-height", 64)
+    run = last_line(CommandLine(capfd)(*words).out)["runs"][0]
+    assert len(run["back_s"]) == 1
+    assert run["back_most_s"] == run["back_s"][0] > 0
+    assert run["memory_mb_per_min"] is None
+    assert run["taken"] >= run["posed"] > 0
+
+
+@rtsp.needs_server
+def test_a_lane_that_dies_goes_on(tmp_path: Path, server: RtspServer) -> None:
+    """The process of a live source that is killed is followed by another: its numbers go on, and no time runs back."""
+    lines = tmp_path / "door.jsonl"
+    words = ("run", f"rtsp://127.0.0.1:{server.port}/live", "--mode", "processes", "--save-jsonl", lines, *SIMULATED)
+
+    def wait_for_lines(count: int) -> None:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not (lines.exists() and lines.read_text().count("\n") >= count):
+            assert time.monotonic() < deadline_s
+            assert run.is_running, run.errors
+            time.sleep(0.05)
+
+    with Program(tmp_path, *words) as run:
+        for kill in (1, 2):
+            wait_for_lines(30 * kill)
+            run.signal_other(run.children("lane")[0], signal.SIGKILL)
+        wait_for_lines(100)
+        run.signal(signal.SIGTERM)
+        assert run.wait(DEADLINE_S) == 0
+    told = messages(lines)
+    assert [message["seq"] for message in told] == list(range(len(told)))
+    assert len({message["epoch"] for message in told}) == 3
+    for before, after in pairwise(told):
+        assert (before["epoch"], before["pts"]) < (after["epoch"], after["pts"])
+
+
+def test_a_hardware_decoder_that_is_not_there(capfd: pytest.CaptureFixture[str], network: FakeNetwork) -> None:
+    """A decoder that is missing is an error before any work, which says what there is instead."""
+    done = CommandLine(capfd)("run", "rtsp://door/live", "--hwaccel", "magic")
+    assert done.code == 2
+    assert "hwaccel 'magic' is not to be had: this FFmpeg was built without it; here is: " in done.complaints[0]
+    assert network.choices == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "why"),
+    [
+        ("77", "camera-77", "camera 77 (/dev/video77) cannot be opened: No such file or directory"),
+        (
+            "rtsp://me:secret@127.0.0.1:9/door",
+            "127.0.0.1",
+            "rtsp://127.0.0.1:9/door cannot be opened: Connection refused",
+        ),
+    ],
+)
+def test_offline_is_no_failure(tmp_path: Path, address: str, name: str, why: str) -> None:
+    """A camera or stream that is not there is told on one line and waited for; stopped, the run has done well."""
+    with started(tmp_path, address, "--save-jsonl", "a.jsonl", *SIMULATED) as process:
+        assert process.stderr
+        told = next(line for line in process.stderr if "is backing off" in line)
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0
+    assert told.startswith(f"posestream: warning: {name} is backing off: {why}")
+    assert "secret" not in told + rest
