@@ -24,22 +24,15 @@ from posestream.models.spec import NetworkSpec
 from posestream.stages.ensemble import Ensemble, EnsembleSettings, Maps
 from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.group.group import Group, GroupSettings
-from posestream.stages.items import FieldMaps, Person, Poses
+from posestream.stages.items import FieldMaps, Poses
+from posestream.stages.output.coco import coco_results
 from posestream.stages.output.sink import output_errors
 from posestream.stages.preprocess import Preprocess
 from posestream.stages.source.pictures import PictureSource
 from posestream.stages.source.settings import SourceSettings
 
-__all__ = ["Labels", "Timed", "coco_results", "evaluate", "pose_pictures"]
+__all__ = ["Labels", "Timed", "evaluate", "pose_pictures"]
 
-#: COCO's keypoints in the order of its format.
-COCO_KEYPOINTS = (
-    *("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
-    *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
-    *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
-)
-#: The category of people in COCO's format.
-PERSON_CATEGORY = 1
 #: Longest wait for one inference, in seconds; large pictures on a slow processor take a few.
 _PATIENCE_S = 120.0
 
@@ -181,31 +174,3 @@ def _wait(engine: Engine) -> Completed:
         if completed := engine.completed():
             return completed[0]
     raise EngineError(f"{engine.description} has not finished one inference within {_PATIENCE_S:g} s")
-
-
-def coco_results(image_id: int, poses: Poses, layout: Layout) -> list[dict[str, Any]]:
-    """Give a picture's people in COCO's result format; parts that the layout lacks or nobody found are zeros."""
-    numbers = [layout.keypoints.index(name) if name in layout.keypoints else -1 for name in COCO_KEYPOINTS]
-    entries = []
-    for person in poses.people:
-        keypoints = _coco_keypoints(person, numbers)
-        if keypoints.any():
-            entries.append(
-                {
-                    "image_id": image_id,
-                    "category_id": PERSON_CATEGORY,
-                    "keypoints": [round(value, 2) for value in keypoints.ravel().tolist()],
-                    "score": person.score,
-                }
-            )
-    return entries
-
-
-def _coco_keypoints(person: Person, numbers: list[int]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Give 17×3: x, y counted from the first pixel's centre, and 1 where a keypoint was found."""
-    keypoints = person.keypoints[numbers].astype(np.float64)
-    is_found = np.isfinite(keypoints[:, 0]) & (np.array(numbers) >= 0)
-    keypoints[:, :2] -= 0.5
-    keypoints[:, 2] = 1
-    keypoints[~is_found] = 0
-    return keypoints

@@ -91,6 +91,8 @@ def _paths(outputs: LaneOutputs) -> Iterable[Path]:
     found = [
         table.jsonl and not table.jsonl.is_standard_output and table.jsonl.path,
         table.openpose_json and table.openpose_json.folder,
+        table.coco and table.coco.path,
+        table.csv and table.csv.path,
         table.video and table.video.path,
         table.images and table.images.folder,
     ]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 
 from posestream.pipeline.settings import OutputTable
 from posestream.stages.errors import SettingsError
-from posestream.stages.output.jsonl import STANDARD_OUTPUT
+from posestream.stages.output.coco import CocoSettings
+from posestream.stages.output.csv_file import CsvSettings
+from posestream.stages.output.jsonl import STANDARD_OUTPUT, JsonlSettings
+from posestream.stages.output.segments import SegmentedSink, check_no_segments
 from posestream.stages.output.sink import PictureSink, Sink
 from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
+from posestream.stages.output.video_settings import VideoSettings
 from posestream.stages.source.opening import SourceSettings
 
 __all__ = ["LaneOutputs", "plan_outputs"]
+
+SinkT = TypeVar("SinkT", Sink, PictureSink)
+#: Outputs that are one file each.
+_Recording: TypeAlias = JsonlSettings | CocoSettings | CsvSettings | VideoSettings
 
 #: What stands for the source's name in a path.
 _PLACE = "{source}"
@@ -29,7 +38,9 @@ class LaneOutputs:
     @property
     def plain(self) -> list[SinkSettings]:
         """The settings of those that need no picture."""
-        return [settings for settings in (self.table.jsonl, self.table.openpose_json) if settings is not None]
+        table = self.table
+        wanted = (table.jsonl, table.openpose_json, table.coco, table.csv)
+        return [settings for settings in wanted if settings is not None]
 
     @property
     def pictures(self) -> list[PictureSinkSettings]:
@@ -39,11 +50,26 @@ class LaneOutputs:
 
     def sinks(self) -> list[Sink]:
         """Make the outputs that need no picture."""
-        return [sink(settings) for settings in self.plain]
+        return [self._segmented(sink, settings) for settings in self.plain]
 
     def picture_sinks(self) -> list[PictureSink]:
         """Make the outputs of rendered pictures."""
-        return [picture_sink(settings) for settings in self.pictures]
+        return [self._segmented(picture_sink, settings) for settings in self.pictures]
+
+    @property
+    def segmented(self) -> list[Path]:
+        """The paths of those that are cut into files."""
+        if self.table.segments is None:
+            return []
+        return [settings.path for settings in (*self.plain, *self.pictures) if _is_recording(settings)]
+
+    def _segmented(self, make: Callable[[Any], SinkT], settings: Any) -> SinkT:
+        """Make an output, cut into files if that is wanted and it is a file."""
+        plan = self.table.segments
+        if plan is None or not _is_recording(settings):
+            return make(settings)
+        made: Any = SegmentedSink(lambda path: make(dataclasses.replace(settings, path=path)), settings.path, plan)
+        return cast(SinkT, made)
 
 
 def plan_outputs(table: OutputTable, sources: Sequence[SourceSettings]) -> tuple[LaneOutputs, ...]:
@@ -60,6 +86,10 @@ def plan_outputs(table: OutputTable, sources: Sequence[SourceSettings]) -> tuple
         raise SettingsError("--resume: what standard output took is gone; write the lines to a file (--save-jsonl)")
     planned = tuple(_outputs_of(table, source.name, is_alone=len(sources) == 1) for source in sources)
     everything = [settings for outputs in planned for settings in (*outputs.plain, *outputs.pictures)]
+    if not (table.overwrite or table.resume):
+        for outputs in planned:
+            for path in outputs.segmented:
+                check_no_segments(path)
     check_outputs(everything, table.overwrite or table.resume, [Path(source.url) for source in sources])
     return planned
 
@@ -78,6 +108,10 @@ def _outputs_of(table: OutputTable, source: str, *, is_alone: bool) -> LaneOutpu
         changes["jsonl"] = dataclasses.replace(table.jsonl, path=file(table.jsonl.path, ".jsonl"))
     if table.openpose_json is not None:
         changes["openpose_json"] = dataclasses.replace(table.openpose_json, folder=folder(table.openpose_json.folder))
+    if table.coco is not None:
+        changes["coco"] = dataclasses.replace(table.coco, path=file(table.coco.path, ".coco.json"))
+    if table.csv is not None:
+        changes["csv"] = dataclasses.replace(table.csv, path=file(table.csv.path, ".csv"))
     if table.video is not None:
         changes["video"] = dataclasses.replace(table.video, path=file(table.video.path, ".mp4"))
     if table.images is not None:
@@ -85,6 +119,11 @@ def _outputs_of(table: OutputTable, source: str, *, is_alone: bool) -> LaneOutpu
     if table.display is not None:
         changes["display"] = dataclasses.replace(table.display, title=table.display.title or source)
     return LaneOutputs(table.model_copy(update=changes))
+
+
+def _is_recording(settings: Any) -> TypeGuard[_Recording]:
+    """True for an output that is one file."""
+    return isinstance(settings, _Recording) and str(settings.path) != STANDARD_OUTPUT
 
 
 def _resolved(path: Path, source: str, own_name: str, is_alone: bool) -> Path:

@@ -16,10 +16,13 @@ from posestream.pipeline.publish.topics import replay_address
 from posestream.stages.ensemble import EnsembleSettings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group.group import GroupSettings
+from posestream.stages.output.coco import CocoSettings
+from posestream.stages.output.csv_file import CsvSettings
 from posestream.stages.output.display import DisplaySettings
 from posestream.stages.output.images import ImagesSettings
 from posestream.stages.output.jsonl import JsonlSettings
 from posestream.stages.output.openpose import OpenPoseSettings
+from posestream.stages.output.segments import SegmentPlan
 from posestream.stages.output.video import VideoSettings
 from posestream.stages.redact import redacted_text
 from posestream.stages.source.opening import SourceSettings
@@ -149,13 +152,31 @@ class OutputTable(_Table):
 
     jsonl: JsonlSettings | None = None
     openpose_json: OpenPoseSettings | None = None
+    coco: CocoSettings | None = None
+    csv: CsvSettings | None = None
     video: VideoSettings | None = None
     images: ImagesSettings | None = None
     display: DisplaySettings | None = None
+    #: Lines, rows, results and videos go on in a further file after so many seconds: NAME.000001.jsonl and so on.
+    segment_s: Annotated[float, Field(ge=1)] | None = None
+    #: The files of each of those recordings have so many megabytes at most: the oldest go.
+    quota_mb: Annotated[float, Field(gt=0)] | None = None
     #: True: replace outputs that exist.
     overwrite: bool = False
     #: True: go on where the outputs of an earlier run end, which was killed.
     resume: bool = False
+
+    @model_validator(mode="after")
+    def _check_quota(self) -> Self:
+        if self.quota_mb is not None and self.segment_s is None:
+            raise SettingsError("output.quota_mb removes whole files: give output.segment_s (--segment) too")
+        return self
+
+    @property
+    def segments(self) -> SegmentPlan | None:
+        """How recordings are cut into files; None: they are not."""
+        quota = None if self.quota_mb is None else int(self.quota_mb * 1e6)
+        return None if self.segment_s is None else SegmentPlan(self.segment_s, quota)
 
 
 class Settings(_Table):

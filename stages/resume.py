@@ -91,7 +91,8 @@ def _numbered_on(
 ) -> Beginning:
     """Number a live source's frames after those that the outputs know, in an epoch of their own."""
     first_seq = max([least_seq, *(held.next_seq for held in helds)])
-    last = next((held.last for held in helds if held.last is not None), None)
+    # Some outputs hold no message of a frame without people, so that others know of later ones.
+    last = max((held.last for held in helds if held.last is not None), key=lambda told: told["n"], default=None)
     epoch = max(least_epoch, last["epoch"] + 1 if last is not None else int(first_seq > 0))
     numbered = (
         replace(frame, key=FrameKey(frame.key.source, first_seq + frame.key.seq), epoch=epoch + frame.epoch)

@@ -77,9 +77,9 @@ class SubscriberCore:
     def topics(self) -> list[bytes]:
         """What to subscribe to."""
         if self._sources is None:
-            return [b"poses/", b"status/", b"layout/"]
+            return [b"poses/", b"status/", b"layout/"]  # the layout last: who is told it has been heard about all
         names = [topic(source) for source in self._sources for topic in (poses_topic, source_status_topic)]
-        return [b"layout/", *(name.encode() for name in names)]
+        return [*(name.encode() for name in names), b"layout/"]
 
     def received(self, parts: Sequence[bytes]) -> list[Event]:
         """Take what a publisher sent."""

@@ -14,6 +14,7 @@ from posestream.pipeline.bench.live import LivePlan, measure_live
 from posestream.pipeline.bench.measure import clip_path
 from posestream.pipeline.bench.network import measure_network
 from posestream.pipeline.bench.pipeline import measure_pipeline
+from posestream.pipeline.bench.publish import Kind, PublishBenchPlan, measure_publish
 from posestream.pipeline.bench.recovery import measure_recovery
 from posestream.pipeline.bench.scale import Mode, ScalePlan, measure_scale
 from posestream.pipeline.bench.soak import SoakPlan, measure_soak
@@ -142,3 +143,26 @@ def faults_command(runs: int, only: tuple[str, ...], messages: int, jobs: int, s
     _set_up()
     plan = FaultsPlan(runs, only, messages=messages, jobs=jobs, seed=seed)
     return ExitCode.DONE if measure_faults(plan) else ExitCode.BUG
+
+
+@bench_command.command("publish")
+@click.option("--subscribers", default="1,10,25,50", show_default=True, callback=_numbers, help="How many of them.")
+@click.option("--kind", "kinds", type=click.Choice(["decode", "receive"]), multiple=True, help="[default: both]")
+@click.option("--rate", type=click.FloatRange(1), default=100.0, show_default=True, help="Messages a second.")
+@click.option("--people", type=click.IntRange(0), default=10, show_default=True, help="People in each.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="How long each run is.")
+@click.option("--curve", is_flag=True, help="With keys: everything is encrypted.")
+@click.option("--stopped/--no-stopped", default=True, show_default=True, help="Once more with one that is stopped.")
+def publish_command(
+    subscribers: tuple[int, ...],
+    kinds: tuple[Kind, ...],
+    rate: float,
+    people: int,
+    seconds: float,
+    curve: bool,
+    stopped: bool,
+) -> None:
+    """Measure what listeners, each a process, get of messages: losses, delay, CPU, memory."""
+    _set_up()
+    kinds = kinds or ("decode", "receive")
+    measure_publish(PublishBenchPlan(subscribers, kinds, rate, people, seconds, curve, stopped))

@@ -16,8 +16,10 @@ from posestream.pipeline.commands.bench import bench_command
 from posestream.pipeline.commands.console import drop_standard_output
 from posestream.pipeline.commands.demo import demo_command
 from posestream.pipeline.commands.eval import eval_command
+from posestream.pipeline.commands.keys import keys_command
 from posestream.pipeline.commands.models import models_command
 from posestream.pipeline.commands.run import run_command
+from posestream.pipeline.commands.subscribe import subscribe_command
 from posestream.pipeline.commands.worker import worker_command
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.logs import json_entry, one_line
@@ -35,7 +37,16 @@ def cli(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for command in (demo_command, run_command, models_command, bench_command, eval_command, worker_command):
+for command in (
+    demo_command,
+    run_command,
+    worker_command,
+    subscribe_command,
+    keys_command,
+    models_command,
+    eval_command,
+    bench_command,
+):
     cli.add_command(command)
 
 

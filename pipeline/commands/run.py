@@ -118,6 +118,10 @@ def source_options(command: CommandT) -> CommandT:
     help=f"Write one message per frame; - is standard output.  [without FILE: {_DEFAULT_JSONL}]",
 )
 @click.option("--save-openpose-json", metavar="DIR", help="Write one file per frame in OpenPose's JSON 1.3.")
+@click.option("--save-coco", metavar="FILE.json", help="Write COCO's keypoint results.")
+@click.option("--save-csv", metavar="FILE.csv", help="Write a row per person and frame.")
+@click.option("--segment", type=click.FloatRange(1), metavar="SECONDS", help="Cut recordings into files of so long.")
+@click.option("--quota", type=click.FloatRange(0, min_open=True), metavar="MB", help="Of each remove the oldest files.")
 @click.option("--display", is_flag=True, help="Show the video in a window; q closes it.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--max-frames", type=click.IntRange(1), metavar="N", help="Stop each source after N frames.")
@@ -184,10 +188,14 @@ def _tables_of(options: dict[str, Any]) -> Raw:
         "images": {"folder": options.get("save_images")},
         "jsonl": {"path": options.get("save_jsonl")},
         "openpose_json": {"folder": options.get("save_openpose_json")},
+        "coco": {"path": options.get("save_coco")},
+        "csv": {"path": options.get("save_csv")},
     }
     given: Raw = {name: table for name, table in outputs.items() if None not in table.values()}
     if options.get("display"):
         given["display"] = {}
+    cut = {"segment_s": options.get("segment"), "quota_mb": options.get("quota")}
+    given |= {key: value for key, value in cut.items() if value is not None}
     given |= {key: True for key in ("overwrite", "resume") if options.get(key)}
     pipeline = {key: options.get(key) for key in ("mode", "listen", "insecure")}
     publish = {"addresses": options.get("publish"), "log_folder": options.get("replay_log")}

@@ -51,19 +51,7 @@ Take = Callable[[Mapping[str, Any]], None]
 @click.option("--quiet", "-q", is_flag=True, help="Only errors.")
 @click.pass_obj
 def subscribe_command(
-    is_debugging: bool,
-    /,
-    address: str,
-    sources: tuple[str, ...],
-    replay: bool,
-    is_json: bool,
-    is_table: bool,
-    record: Path | None,
-    count: int | None,
-    idle: float | None,
-    log_format: str,
-    quiet: bool,
-    **keys: Path | None,
+    is_debugging: bool, /, address: str, sources: tuple[str, ...], log_format: str, quiet: bool, **options: Any
 ) -> int:
     """Listen to a run that publishes (run --publish ADDR) until Ctrl-C.
 
@@ -71,7 +59,8 @@ def subscribe_command(
     """
     console = Console(stderr=True)
     set_up_logging(console, log_format, is_quiet=quiet, is_debugging=is_debugging)
-    guard = ConnectGuard.of(keys["key"], keys["server_key"])
+    guard = ConnectGuard.of(options["key"], options["server_key"])
+    record: Path | None = options["record"]
     with ExitStack() as stack:
         takers: list[Take] = []
         after: dict[str, tuple[str, int]] = {}
@@ -80,23 +69,23 @@ def subscribe_command(
             after = {name: place for name, place in recording.after.items() if not sources or name in sources}
             takers.append(recording.write)
         seen = _Seen()
-        if is_table or not (is_json or record or not console.is_terminal):
+        if options["is_table"] or (console.is_terminal and not options["is_json"] and record is None):
             seen.live = stack.enter_context(Live(console=console, auto_refresh=False))
             takers.append(seen.note)
-        if is_json or not takers:
+        if options["is_json"] or not takers:
             output = stack.enter_context(standard_output())
             takers.append(lambda message: _write_line(output, message))
         messages = Messages(
             address,
             sources or None,
-            replay=replay or record is not None,
+            replay=options["replay"] or record is not None,
             after=after,
             on_gap=seen.note_gap,
-            idle_s=idle,
+            idle_s=options["idle"],
             guard=guard,
         )
         stack.enter_context(messages)
-        _listen(messages, takers, seen, count)
+        _listen(messages, takers, seen, options["count"])
     return ExitCode.DONE
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import click
 from rich.console import Console
 
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.replica.worker import Worker
+from posestream.pipeline.security.guard import ConnectGuard
 
 __all__ = ["worker_command"]
 
@@ -19,15 +21,24 @@ __all__ = ["worker_command"]
 @click.option(
     "--patience", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds the head may be away."
 )
+@click.option("--key", type=click.Path(path_type=Path), help="Your secret key, where the head wants keys.")
+@click.option("--server-key", type=click.Path(path_type=Path), help="The head's public key.")
 @click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
 @click.option("--quiet", "-q", is_flag=True, help="Only errors.")
 @click.pass_obj
 def worker_command(
-    is_debugging: bool, /, connect: str, device: str, patience: float, log_format: str, quiet: bool
+    is_debugging: bool,
+    /,
+    connect: str,
+    device: str,
+    patience: float,
+    log_format: str,
+    quiet: bool,
+    **keys: Path | None,
 ) -> int:
     """Serve a running head: it says with which network. Ctrl-C finishes what is in hand and leaves."""
     set_up_logging(Console(stderr=True), log_format, is_quiet=quiet, is_debugging=is_debugging)
-    worker = Worker(connect, device, patience)
+    worker = Worker(connect, device, patience, ConnectGuard.of(keys["key"], keys["server_key"]))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     return int(worker.run())

@@ -103,7 +103,8 @@ class History:
 
 
 def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / _LOCK, timeout=0)
+    # Not of one thread: the publisher's gives it back.
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

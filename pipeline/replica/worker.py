@@ -14,6 +14,7 @@ from posestream.models.weights import WeightStore
 from posestream.pipeline.errors import DecodeError, ExitCode, HeadError
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import Serving, serving_of
+from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
 from posestream.pipeline.wire.messages import Join, Serve
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, receive, send
 from posestream.stages.errors import SettingsError
@@ -35,10 +36,12 @@ class Worker:
         address: where the head listens, such as "tcp://10.0.0.5:5555".
         device: a device string, or "auto".
         patience_s: how long the head may be away, at the start and later, in seconds.
+        guard: its keys, where the head wants keys.
     """
 
-    def __init__(self, address: str, device: str, patience_s: float) -> None:
+    def __init__(self, address: str, device: str, patience_s: float, guard: ConnectGuard = UNGUARDED) -> None:
         self._address = address
+        self._guard = guard
         self._device = device
         self._patience_s = patience_s
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
@@ -57,6 +60,8 @@ class Worker:
             ModelError, EngineError: what the head wants cannot be served here.
         """
         context: ZmqContext = zmq.Context()
+        # For all its sockets: those within the process take no notice.
+        self._guard.apply(context, self._address)
         serve = self._ask(context)
         if serve is None:
             return ExitCode.DONE

@@ -66,8 +66,8 @@ class ConnectGuard:
             raise SettingsError("a guarded connection needs both keys: your own secret one and the head's public one")
         return cls(read_pair(key), read_public(server_key))
 
-    def apply(self, socket: zmq.Socket[bytes], address: str) -> None:
-        """Tell a socket how the next address that it connects to is guarded."""
+    def apply(self, socket: zmq.Socket[bytes] | zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        """Tell a socket, or all that a context will make, how the next address that it connects to is guarded."""
         if self.keys is not None and address.startswith("tcp://"):
             socket.curve_serverkey = self.server
             socket.curve_secretkey, socket.curve_publickey = self.keys.secret, self.keys.public

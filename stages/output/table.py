@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from posestream.stages.errors import SettingsError
+from posestream.stages.output.coco import CocoSettings, CocoSink
+from posestream.stages.output.csv_file import CsvSettings, CsvSink
 from posestream.stages.output.display import DisplaySettings, DisplaySink
 from posestream.stages.output.images import ImagesSettings, ImagesSink
 from posestream.stages.output.jsonl import JsonlSettings, JsonlSink
@@ -33,7 +35,7 @@ __all__ = [
 
 SinkT = TypeVar("SinkT", Sink, PictureSink)
 
-SinkSettings = JsonlSettings | OpenPoseSettings
+SinkSettings = JsonlSettings | OpenPoseSettings | CocoSettings | CsvSettings
 PictureSinkSettings = VideoSettings | ImagesSettings | DisplaySettings
 
 
@@ -50,6 +52,8 @@ class Kind(Generic[SinkT]):
 SINKS: tuple[Kind[Sink], ...] = (
     Kind("jsonl", JsonlSettings, JsonlSink),
     Kind("openpose", OpenPoseSettings, OpenPoseSink),
+    Kind("coco", CocoSettings, CocoSink),
+    Kind("csv", CsvSettings, CsvSink),
 )
 #: Outputs of rendered pictures.
 PICTURE_SINKS: tuple[Kind[PictureSink], ...] = (
@@ -92,7 +96,7 @@ def check_outputs(
                 check_folder_free(folder, f"*_{settings.ending}", overwrite, inputs)
             case JsonlSettings() if settings.is_standard_output:
                 pass  # all sources share it
-            case JsonlSettings(path) | VideoSettings(path):
+            case JsonlSettings(path) | CocoSettings(path) | CsvSettings(path) | VideoSettings(path):
                 check_free(path, overwrite, inputs)
                 if path.resolve() in taken:
                     raise SettingsError(f"output {path} is asked for twice; give each output a path of its own")

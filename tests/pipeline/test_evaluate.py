@@ -15,11 +15,12 @@ from posestream.models.engines.fake import FakeEngine
 from posestream.models.layout import LAYOUTS
 from posestream.models.registry import find_network, load_registry
 from posestream.pipeline.bench.group import found_exactly, group_command, planted_crowd
-from posestream.pipeline.evaluate import COCO_KEYPOINTS, Labels, Timed, coco_results, evaluate, pose_pictures
+from posestream.pipeline.evaluate import Labels, Timed, evaluate, pose_pictures
 from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.group.group import Group, GroupSettings
 from posestream.stages.group.synthetic import planted_maps, standing_person
 from posestream.stages.items import FieldMaps, FrameKey, Person, Poses, Transform, frozen
+from posestream.stages.output.coco import COCO_KEYPOINTS, coco_results
 
 LAYOUT = LAYOUTS["openpose-18"]
 SPEC = find_network("mobilenet-thin", load_registry())

@@ -1,0 +1,239 @@
+"""Subscribing over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from posestream.pipeline import Gap, PosesResult, subscribe, subscribe_async
+from posestream.pipeline.client.subscription import Messages
+from posestream.pipeline.publish.log import LogLimits
+from posestream.pipeline.security.guard import ListenGuard
+from posestream.pipeline.security.keys import read_pair, write_new_pair
+from posestream.stages.errors import SettingsError
+
+from ..publish.stand import DEADLINE_S, Stand  # noqa: TID252 — tests are no package
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    """A publisher."""
+    made = Stand(f"ipc://{tmp_path}/poses")
+    yield made
+    made.close()
+
+
+def wait_for_layout(messages: Messages) -> None:
+    """Wait until the publisher knows of a subscriber."""
+    while messages.layout is None:
+        messages.wait(0.1)
+
+
+@contextmanager
+def telling(stand: Stand) -> Iterator[None]:
+    """Publish the status again and again, as a run does; nothing else may be published meanwhile."""
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(0.05):
+            stand.tell()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def take(messages: Iterator[Mapping[str, Any]], count: int) -> list[int]:
+    """Give the numbers of the next messages."""
+    return [next(messages)["n"] for _ in range(count)]
+
+
+def test_importing_it_loads_no_engine() -> None:
+    """`subscribe` imports neither OpenCV, nor FFmpeg, nor an engine, nor what settings are checked with."""
+    code = (
+        "import sys; from posestream.pipeline import subscribe, subscribe_async, Gap, PosesResult;"
+        "print(sorted({'cv2', 'av', 'openvino', 'pydantic', 'rich', 'click'} & set(sys.modules)))"
+    )
+    done = subprocess.run(  # noqa: S603 — our own program
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_results_are_typed(stand: Stand) -> None:
+    """What comes is a `PosesResult` with NumPy keypoints, NaN where one was not found; drops are passed over."""
+    stand.publish(0, type="drop")
+    stand.publish(1)
+    with subscribe(stand.address, ["door"], replay=True, idle_s=DEADLINE_S) as poses:
+        result = next(poses)
+        assert poses.layout is not None
+    assert isinstance(result, PosesResult)
+    assert (result.source, result.n, result.layout) == ("door", 1, "openpose-18")
+    np.testing.assert_array_equal(result.people[0].keypoints, np.array([[1, 2, 0.5], [np.nan] * 3], np.float32))
+
+
+def test_asyncio_gives_the_same(stand: Stand) -> None:
+    """`async for` gives each result in order, and another task has its turn meanwhile."""
+
+    async def listen() -> list[int]:
+        got = []
+        async with subscribe_async(stand.address, replay=True, idle_s=DEADLINE_S) as poses:
+            async for result in poses:
+                got.append(result.n)
+                if len(got) == 3:
+                    return got
+        return got
+
+    async def main() -> list[int]:
+        listening = asyncio.create_task(listen())
+        for n in range(3):
+            stand.publish(n)
+            await asyncio.sleep(0)
+        return await asyncio.wait_for(listening, DEADLINE_S)
+
+    assert asyncio.run(main()) == [0, 1, 2]
+
+
+def test_one_who_comes_late_gets_what_was_before_and_then_live(stand: Stand) -> None:
+    """With replay all that is remembered comes first, whatever the sources are called, then live without a seam."""
+    for n in range(300):
+        stand.publish(n)
+    gaps: list[Gap] = []
+    with Messages(stand.address, replay=True, on_gap=gaps.append, idle_s=DEADLINE_S) as messages:
+        assert take(messages, 300) == list(range(300))
+        for n in range(300, 320):
+            stand.publish(n)
+        assert take(messages, 20) == list(range(300, 320))
+    assert gaps == []
+
+
+def test_a_subscriber_that_comes_back_has_no_gap_and_no_double(stand: Stand) -> None:
+    """Twenty times of twenty, one that leaves at any moment goes on after its last message, while messages go on."""
+    got: list[int] = []
+    gaps: list[Gap] = []
+    published = 0
+    after: dict[str, tuple[str, int]] = {}
+    for turn in range(20):
+        for _ in range(turn % 7):
+            stand.publish(published)
+            published += 1
+        with Messages(
+            stand.address, ["door"], replay=True, after=after, on_gap=gaps.append, idle_s=DEADLINE_S
+        ) as messages:
+            for _ in range(5):
+                stand.publish(published)
+                published += 1
+                message = next(messages)
+                got.append(message["n"])
+                after = {"door": (message["run"], message["n"])}
+    assert gaps == []
+    assert got == list(range(len(got)))
+    assert len(got) == 100
+
+
+def test_a_publisher_that_was_started_again_is_no_end(tmp_path: Path) -> None:
+    """With a log on disk a subscriber has everything of the old run and of the new one, once."""
+    address = f"ipc://{tmp_path}/poses"
+    gaps: list[Gap] = []
+    with Messages(address, ["door"], replay=True, on_gap=gaps.append, idle_s=DEADLINE_S) as messages:
+        got = []
+        for run in ("a", "b", "c"):
+            stand = Stand(address, log_folder=tmp_path / "log")
+            stand.publish(0, run)
+            message = next(messages)
+            got.append((message["run"], message["n"]))
+            # Some that are published at the very end, which it need not get before the publisher has gone.
+            for n in (1, 2):
+                stand.publish(n, run)
+            stand.close()
+        stand = Stand(address, log_folder=tmp_path / "log")
+        with telling(stand):
+            while len(got) < 9:
+                message = next(messages)
+                got.append((message["run"], message["n"]))
+        stand.close()
+    assert sorted(got) == got == [(run, n) for run in "abc" for n in range(3)]
+    assert gaps == []
+
+
+def test_what_cannot_be_had_again_is_told(tmp_path: Path) -> None:
+    """What fell out of the log is a gap with its numbers, told before the message that follows."""
+    stand = Stand(f"ipc://{tmp_path}/poses", limits=LogLimits(messages=3))
+    for n in range(10):
+        stand.publish(n)
+    gaps: list[Gap] = []
+    with Messages(
+        stand.address, ["door"], replay=True, after={"door": ("a", 1)}, on_gap=gaps.append, idle_s=DEADLINE_S
+    ) as messages:
+        # The feed is another socket: some may not be published yet.
+        numbers = take(messages, 3)
+    stand.close()
+    missing = [n for gap in gaps if gap.last is not None for n in range(gap.first, gap.last + 1)]
+    assert sorted({*missing, *numbers}) == list(range(2, numbers[-1] + 1))
+    assert all(gap.run == "a" for gap in gaps)
+
+
+def test_without_replay_only_live_messages_come(stand: Stand) -> None:
+    """Nothing is asked for; what was lost is told as a gap."""
+    gaps: list[Gap] = []
+    stand.publish(0)
+    with Messages(stand.address, ["door"], on_gap=gaps.append, idle_s=DEADLINE_S) as messages:
+        wait_for_layout(messages)
+        stand.publish(1)
+        stand.publish(5)
+        numbers = take(messages, 2)
+    assert numbers == [1, 5]
+    assert gaps == [Gap("door", "a", 2, 4)]
+
+
+def test_it_ends_when_nothing_comes(stand: Stand) -> None:
+    """With `idle_s` a loop ends by itself; without a publisher too."""
+    assert list(Messages(stand.address, idle_s=0.3)) == []
+    assert list(Messages(f"{stand.address}.nobody", idle_s=0.3)) == []
+
+
+def test_bad_calls_are_refused() -> None:
+    """A name instead of a list of names, or what is no address, is said at once."""
+    with pytest.raises(SettingsError, match="list of names"):
+        subscribe("tcp://127.0.0.1:5556", "door")
+    with pytest.raises(SettingsError, match="cannot subscribe"):
+        subscribe("127.0.0.1:5556")
+    with pytest.raises(SettingsError, match="both keys"):
+        subscribe("tcp://127.0.0.1:5556", key="some.key_secret")
+
+
+def test_keys_guard_messages_and_requests(tmp_path: Path) -> None:
+    """With keys, one that is allowed has live messages and replay; one that is not gets nothing, and is counted."""
+    head_public, head_secret = write_new_pair("head", tmp_path / "head")
+    friend_public, friend = write_new_pair("friend", tmp_path / "friend")
+    _, stranger = write_new_pair("stranger", tmp_path / "stranger")
+    (tmp_path / "clients").mkdir()
+    friend_public.rename(tmp_path / "clients" / "friend.key")
+    stand = Stand(
+        "tcp://127.0.0.1:*",
+        replay="tcp://127.0.0.1:*",
+        guard=ListenGuard(read_pair(head_secret)),
+        clients=tmp_path / "clients",
+    )
+    stand.publish(0)
+    with subscribe(stand.address, replay=True, key=stranger, server_key=head_public, idle_s=1.0) as poses:
+        assert list(poses) == []
+    with subscribe(stand.address, replay=True, idle_s=1.0) as poses:
+        assert list(poses) == []
+    assert stand.gate.refused >= 2
+    with subscribe(stand.address, replay=True, key=friend, server_key=head_public, idle_s=DEADLINE_S) as poses:
+        assert next(poses).n == 0
+        stand.publish(1)
+        assert next(poses).n == 1
+    stand.close()

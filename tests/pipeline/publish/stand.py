@@ -1,0 +1,100 @@
+"""A publisher in a thread of the test's process, and a hand that feeds it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import zmq
+
+from posestream.pipeline.publish.history import History
+from posestream.pipeline.publish.log import LogLimits
+from posestream.pipeline.publish.publisher import Publisher, PublishPlan, layout_message
+from posestream.pipeline.security.gate import NoGate, open_gate
+from posestream.pipeline.security.guard import OPEN, ListenGuard
+from posestream.pipeline.wire.messages import Publish, PublishStatus
+from posestream.pipeline.wire.sockets import Sockets, send
+
+#: Nothing here takes longer.
+DEADLINE_S = 60.0
+
+
+class Stand:
+    """Publishes what it is told to, at `address`."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        replay: str | None = None,
+        limits: LogLimits | None = None,
+        log_folder: Path | None = None,
+        queue: int = 1000,
+        guard: ListenGuard = OPEN,
+        clients: Path | None = None,
+    ) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.gate = open_gate(self._context, guard, clients)
+        layout = layout_message("openpose-18", ["nose", "neck"], [(0, 1)])
+        plan = PublishPlan("inproc://feed", (address,), (replay or f"{address}.replay",), queue, layout)
+        self.history = History(limits or LogLimits(), log_folder)
+        self.publisher = Publisher(self._context, plan, self.history, guard, self.gate or NoGate())
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        assert self.publisher.is_listening.wait(DEADLINE_S)
+        self.address = self.publisher.addresses[0]
+        self._sockets = Sockets(self._context)
+        self._feed = self._sockets.open(zmq.PUSH, connect="inproc://feed")
+
+    def publish(self, n: int, run: str = "a", source: str = "door", **more: Any) -> dict[str, Any]:
+        """Publish a message and give it."""
+        message = a_message(n, run, source) | more
+        send(self._feed, Publish(source, run, n), [msgpack.packb(message)])
+        return message
+
+    def tell(self, source: str = "door") -> None:
+        """Publish a status."""
+        send(self._feed, PublishStatus(source), [msgpack.packb({"v": 1, "type": "status", "source": source})])
+
+    def close(self) -> None:
+        """End it as a run ends."""
+        self._sockets.__exit__(None, None, None)
+        self.publisher.stop()
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive()
+        self.gate.close()
+        self._context.term()
+        assert self._errors == []
+
+    def _run(self) -> None:
+        try:
+            self.publisher.run()
+        except BaseException as error:  # noqa: BLE001 — told by `close`
+            self._errors.append(error)
+            self.publisher.is_listening.set()
+
+
+def a_message(n: int, run: str = "a", source: str = "door") -> dict[str, Any]:
+    """Give a message of type poses with one person."""
+    keypoints = [[1.0 * n, 2.0, 0.5], None]
+    return {
+        "v": 1,
+        "type": "poses",
+        "run": run,
+        "source": source,
+        "n": n,
+        "epoch": 0,
+        "seq": n,
+        "pts": n / 10,
+        "captured_at": 1000.0 + n,
+        "published_at": 1000.5 + n,
+        "width": 64,
+        "height": 48,
+        "model": "some",
+        "layout": "openpose-18",
+        "truncated": False,
+        "people": [{"id": None, "score": 0.5, "bbox": [1.0 * n, 2.0, 0.0, 0.0], "keypoints": keypoints}],
+    }

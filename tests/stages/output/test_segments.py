@@ -1,0 +1,90 @@
+"""Recordings that are cut into files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from posestream.stages.errors import SettingsError
+from posestream.stages.output.jsonl import JsonlSettings, JsonlSink
+from posestream.stages.output.segments import SegmentedSink, SegmentPlan, check_no_segments
+from posestream.stages.output.sink import Ended, Sink
+
+from .ended import ended_frames, info
+
+
+def segmented(path: Path, quota_bytes: int | None = None) -> SegmentedSink[Sink]:
+    """Make a recording in files of one second, which is ten frames."""
+    return SegmentedSink(lambda part: JsonlSink(JsonlSettings(part)), path, SegmentPlan(1.0, quota_bytes))
+
+
+def write(sink: SegmentedSink[Sink], frames: list[Ended]) -> None:
+    """Write frames to a recording that is opened and closed."""
+    sink.open(info())
+    for ended in frames:
+        sink.write(ended)
+    sink.close()
+
+
+def numbers(folder: Path) -> dict[str, list[int]]:
+    """Give the frames of each file."""
+    return {
+        path.name: [json.loads(line)["n"] for line in path.read_text().splitlines()]
+        for path in sorted(folder.iterdir())
+    }
+
+
+def test_each_file_has_its_seconds(tmp_path: Path) -> None:
+    """Files are numbered, each begins with the first frame after the time of the one before."""
+    sink = segmented(tmp_path / "out.jsonl")
+    write(sink, ended_frames(25))
+    assert numbers(tmp_path) == {
+        "out.000001.jsonl": list(range(10)),
+        "out.000002.jsonl": list(range(10, 20)),
+        "out.000003.jsonl": list(range(20, 25)),
+    }
+    assert [path.name for path in sink.paths] == sorted(numbers(tmp_path))
+
+
+def test_the_oldest_files_go(tmp_path: Path) -> None:
+    """With a quota the newest files are left, without a hole, and never more than the quota and the present file."""
+    write(segmented(tmp_path / "out.jsonl", quota_bytes=12_000), ended_frames(100))
+    left = numbers(tmp_path)
+    together = [n for frames in left.values() for n in frames]
+    assert together == list(range(together[0], 100))
+    assert 0 < together[0] < 90
+    sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
+    assert sum(sizes[:-1]) <= 12_000
+
+
+def test_it_goes_on_in_a_further_file(tmp_path: Path) -> None:
+    """After a kill nothing is missing and nothing double, and an unfinished line is gone."""
+    frames = ended_frames(25)
+    write(segmented(tmp_path / "out.jsonl"), frames[:14])
+    last = tmp_path / "out.000002.jsonl"
+    last.write_bytes(last.read_bytes() + b'{"v":1,"type":"po')
+    again = segmented(tmp_path / "out.jsonl")
+    held = again.resume("door", 0.0)
+    assert held is not None
+    assert next(ended.frame.key.seq for ended in frames if held.lacks(ended.frame, 0)) == 14
+    write(again, frames)
+    assert numbers(tmp_path) == {
+        "out.000001.jsonl": list(range(10)),
+        "out.000002.jsonl": list(range(10, 14)),
+        "out.000003.jsonl": list(range(14, 24)),
+        "out.000004.jsonl": [24],
+    }
+
+
+def test_an_older_recording_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    """Files of an older recording are refused before any work, or go when they may be replaced; others stay."""
+    path = tmp_path / "out.jsonl"
+    (tmp_path / "out.notes.jsonl").write_text("")
+    check_no_segments(path)
+    write(segmented(path), ended_frames(25))
+    with pytest.raises(SettingsError, match=r"out\.000001\.jsonl exists"):
+        check_no_segments(path)
+    write(segmented(path), ended_frames(5))
+    assert numbers(tmp_path) == {"out.000001.jsonl": list(range(5)), "out.notes.jsonl": []}
