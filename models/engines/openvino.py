@@ -267,7 +267,9 @@ def _config(core: Any, device: str, precision: str, compiled_folder: Path | None
     if precision not in PRECISIONS:
         raise EngineError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     ability = _ABILITIES.get(precision)
-    if ability is not None and ability not in core.get_property(_target(device), "OPTIMIZATION_CAPABILITIES"):
+    is_able = ability is None or ability in core.get_property(_target(device), "OPTIMIZATION_CAPABILITIES")
+    # Processors name f16 among their abilities and compute in f32.
+    if not is_able or (device == "cpu" and precision == "f16"):
         hardware = "processor" if device == "cpu" else "device"
         raise EngineError(f"device {device}: this {hardware} has no {precision}: choose precision auto or f32")
     config = {"PERFORMANCE_HINT": "THROUGHPUT"}

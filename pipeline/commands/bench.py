@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from posestream.pipeline.bench.engines import EnginesPlan, measure_engines
 from posestream.pipeline.bench.faults import FAULTS, FaultsPlan, measure_faults
 from posestream.pipeline.bench.group import group_command
 from posestream.pipeline.bench.hop import measure_hop
@@ -65,6 +66,19 @@ def _settings(options: dict[str, Any]) -> Settings:
 def network_command(net_width: int, rounds: int, frames: int, **options: Any) -> None:
     """Measure the bare network, asynchronous."""
     measure_network(_settings(options), net_width, rounds, frames)
+
+
+@bench_command.command("engines")
+@click.option("--model", default="auto", show_default=True, help="A network (see `models list`).")
+@click.option("--net-height", type=click.IntRange(64), default=256, show_default=True, help="Of the network input.")
+@click.option("--net-width", type=click.IntRange(64), default=456, show_default=True, help="Of the network input.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="The median of these is told.")
+@click.option("--frames", type=click.IntRange(8), default=60, show_default=True, help="Inferences in a round.")
+@click.option("--benchmark-app", is_flag=True, help="Run OpenVINO's own tool beside them.")
+def engines_command(model: str, net_height: int, net_width: int, rounds: int, frames: int, benchmark_app: bool) -> None:
+    """Measure a network on every engine and precision of this machine, interleaved."""
+    _set_up()
+    measure_engines(EnginesPlan(model, net_width, net_height, rounds, frames, benchmark_app))
 
 
 @bench_command.command("pipeline")

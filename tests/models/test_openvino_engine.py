@@ -329,6 +329,12 @@ def test_intels_other_devices_are_counted_and_chosen(many_devices, tiny_two, pic
     assert "GPU.1" in engine.description
 
 
+def test_half_precision_is_refused_on_processors(tiny_two):
+    """f16 on a processor, which would silently compute in f32, is an error that says what to choose."""
+    with pytest.raises(EngineError, match="cpu: this processor has no f16: choose precision auto or f32"):
+        OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="f16")
+
+
 def test_npu_gets_every_size_of_its_own(many_devices, tiny_two, picture, wait):
     """An NPU, which needs to know its sizes, has each compiled, however many there are."""
     engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, "npu")
