@@ -23,12 +23,12 @@ from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights
 
-__all__ = ["Service", "SimulatedEngine", "check", "devices", "open_engine"]
+__all__ = ["BATCH", "Service", "SimulatedEngine", "check", "devices", "open_engine"]
 
 #: Inferences that it takes at once: it works on one, the next one waits beside it, as real accelerators do.
 _INFERENCES = 2
 #: Pictures together where each costs less in company, unless another number was asked for.
-_BATCH = 8
+BATCH = 8
 #: Longest service time in seconds; more is a slip of the pen.
 _MAX_SERVICE_S = 60.0
 
@@ -124,7 +124,7 @@ class SimulatedEngine:
         self._service = service
         self._recorded = recorded
         self._fields: Callable[[NDArray[np.uint8]], Maps] = self._replay if recorded else empty_fields(spec)
-        wanted = batch or (1 if service.each_s is None else _BATCH)
+        wanted = batch or (1 if service.each_s is None else BATCH)
         self._capacity = requests or _INFERENCES * wanted
         self._batch = min(wanted, self._capacity)
         self._running: deque[_Running] = deque()

@@ -9,6 +9,7 @@ from typing import Literal
 
 import click
 
+from posestream.models.engines.simulated import BATCH
 from posestream.models.weights import WeightStore
 from posestream.pipeline.bench.measure import median, report
 from posestream.pipeline.job import plan_job
@@ -37,9 +38,23 @@ class ScalePlan:
 
     replicas: Sequence[int]
     service_ms: float
+    #: More for each picture of an inference, which then takes several of them together; None: one at a time.
+    each_ms: float | None
     mode: Mode
     seconds: float
     rounds: int
+
+    @property
+    def device(self) -> str:
+        """The device string of each replica."""
+        each = "" if self.each_ms is None else f"+{self.each_ms:g}"
+        return f"simulated:{self.service_ms:g}{each}"
+
+    @property
+    def best_fps(self) -> float:
+        """Frames per second of one device that is never idle, and whose batches are always full."""
+        batch = 1 if self.each_ms is None else BATCH
+        return batch * 1000 / (self.service_ms + batch * (self.each_ms or 0.0))
 
 
 def measure_scale(plan: ScalePlan) -> None:
@@ -55,8 +70,9 @@ def measure_scale(plan: ScalePlan) -> None:
             "bench": "scale",
             "mode": plan.mode,
             "service_ms": plan.service_ms,
+            "each_ms": plan.each_ms,
             "runs": [
-                {"replicas": n, "fps": speed, "fraction": round(speed * plan.service_ms / 1000 / n, 4)}
+                {"replicas": n, "fps": speed, "fraction": round(speed / plan.best_fps / n, 4)}
                 for n, speed in medians.items()
             ],
         }
@@ -96,7 +112,7 @@ def finish(supervisor: Supervisor) -> Summary:
 
 def _fps(plan: ScalePlan, replicas: int) -> float:
     """Give the frames per second while every replica is at work."""
-    supervisor = simulated_job([f"simulated:{plan.service_ms:g}"] * replicas, plan.mode)
+    supervisor = simulated_job([plan.device] * replicas, plan.mode)
     try:
         name = wait_for_replicas(supervisor)
         _run_for(supervisor, _WARM_UP_S)

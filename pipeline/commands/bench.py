@@ -95,13 +95,16 @@ def pipeline_command(file: str | None, rounds: int, **options: Any) -> None:
 @click.option(
     "--service-ms", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Time of one inference."
 )
+@click.option("--each-ms", type=click.FloatRange(0), help="More for each picture; then 8 are inferred together.")
 @click.option("--mode", type=_MODES, default="threads", show_default=True, help="What runs where.")
 @click.option("--seconds", type=click.FloatRange(0.5), default=5.0, show_default=True, help="Time of one measurement.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="The median of these is told.")
-def scale_command(replicas: tuple[int, ...], service_ms: float, mode: Mode, seconds: float, rounds: int) -> None:
+def scale_command(
+    replicas: tuple[int, ...], service_ms: float, each_ms: float | None, mode: Mode, seconds: float, rounds: int
+) -> None:
     """Measure how speed grows with replicas, on devices that only pretend and frames that cost nothing."""
     _set_up()
-    measure_scale(ScalePlan(replicas, service_ms, mode, seconds, rounds))
+    measure_scale(ScalePlan(replicas, service_ms, each_ms, mode, seconds, rounds))
 
 
 @bench_command.command("live")

@@ -100,6 +100,27 @@ def test_several_replicas_and_sources_lose_nothing(runs: Runs, pictures: Callabl
     assert [m["seq"] for m in lines(tmp_path / "back.jsonl")] == list(range(13))
 
 
+def test_frames_of_several_sources_are_inferred_together(
+    runs: Runs, workshop: Workshop, pictures: Callable[..., Path], tmp_path: Path
+) -> None:
+    """An engine that likes batches is given them, of one size each; the people are each frame's own, in order."""
+    workshop.make = lambda spec: FakeEngine(spec, capacity=8, batch=4)
+    folders = [pictures(21, "front"), pictures(13, "back")]
+    summary = runs.run(
+        {
+            "source": [source(folder) for folder in folders],
+            "replicas": {"batch_wait_ms": 200.0},
+            "output": {"jsonl": {"path": str(tmp_path / "{source}.jsonl")}},
+        }
+    )
+    assert summary.exit_code is ExitCode.DONE
+    assert [m["seq"] for m in lines(tmp_path / "front.jsonl")] == list(range(21))
+    assert [m["seq"] for m in lines(tmp_path / "back.jsonl")] == list(range(13))
+    (engine,) = workshop.engines
+    assert sum(map(len, engine.begun)) == 34
+    assert max(map(len, engine.begun)) == 4
+
+
 def test_every_output_gets_every_frame(runs: Runs, pictures: Callable[..., Path], tmp_path: Path) -> None:
     """Lines, files of OpenPose, pictures and a video are made in one run, each complete."""
     summary = runs.run(
