@@ -36,7 +36,7 @@ _LOOK_S = 0.5
 #: How long the readers have to let go of their connections when the source is closed, in seconds.
 _CLOSE_S = 0.2
 #: What is worth a warning in the log; the others are news.
-_BAD_PHASES = (LinkPhase.STALLED, LinkPhase.BACKING_OFF, LinkPhase.FAILED)
+_BAD_PHASES = (LinkPhase.STALLED, LinkPhase.BACKING_OFF)
 
 
 @dataclass(slots=True)
@@ -262,6 +262,7 @@ class LiveSource(ClosedAtExit):
         fields = {"source": self._name, "state": phase.value, "why": state.why}
         text = f"{self._name} is {phase}{': ' if state.why else ''}{state.why}"
         level = logging.WARNING if phase in _BAD_PHASES else logging.INFO
-        # Whoever stopped it knows.
-        level = logging.DEBUG if phase is LinkPhase.ENDED and self.link.is_stopped else level
+        # Whoever stopped it knows, whoever is given an error tells it, and of a recording all this is no news.
+        is_known = phase is LinkPhase.FAILED or (phase is LinkPhase.ENDED and self.link.is_stopped)
+        level = logging.DEBUG if is_known or not self._is_lasting else level
         _log.log(level, "%s", text, extra={"fields": fields})

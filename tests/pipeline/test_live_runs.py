@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from posestream.models.engines.simulated import Service, SimulatedEngine
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.rtsp_server import RtspServer
+from posestream.pipeline.commands.console import ProgressView, show_summary
 from posestream.pipeline.status import source_status
 from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.stages.output.held import Held
@@ -169,9 +172,17 @@ def test_one_dead_camera_disturbs_nobody(
         wait_until(supervisor, lambda: state(supervisor, "b")["state"] == "backing off")
         assert f"rtsp://127.0.0.1:{dead.port}/live cannot be opened" in state(supervisor, "b")["why"]
         assert state(supervisor, "b")["taken"] == 0
+        shown = io.StringIO()
+        with ProgressView(Console(file=shown, force_terminal=True, width=200), supervisor, is_quiet=False):
+            pass
+        assert f"b (backing off: rtsp://127.0.0.1:{dead.port}/live cannot be opened" in shown.getvalue()
         supervisor.stop()
         summary = runs.finish(supervisor)
     assert summary.exit_code == 0
+    shown = io.StringIO()
+    show_summary(Console(file=shown, width=200), summary)
+    assert f"b: backing off (rtsp://127.0.0.1:{dead.port}/live cannot be opened" in shown.getvalue()
+    assert "a: live" not in shown.getvalue()
     for name in "ac":
         check_whole(notes.of(name))
 
