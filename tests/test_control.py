@@ -30,7 +30,7 @@ from posestream.pipeline.wire.control import (
 )
 
 from .e2e import DEADLINE_S, CommandLine, messages, program
-from .rtsp import RtspServer, clip, needs_server, server  # noqa: F401 — pytest takes the fixtures from here
+from .rtsp import RATE, RtspServer, needs_server, write_clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets and signals as Linux has them")
 
@@ -208,9 +208,10 @@ def test_a_lane_that_dies_while_paused_stays_paused(runtime: Path, tmp_path: Pat
 
 
 @needs_server
-def test_a_live_source_is_let_go_and_comes_back(runtime: Path, tmp_path: Path, server: RtspServer) -> None:
+def test_a_live_source_is_let_go_and_comes_back(runtime: Path, tmp_path: Path) -> None:
     """Paused, a live source has no connection and gives no frames; resumed, it goes on in an epoch of its own."""
-    with head_of(tmp_path, "--control", "--save-jsonl", "{source}.jsonl") as head:
+    clip = write_clip(tmp_path / "clip.units")
+    with RtspServer(clip, RATE) as server, head_of(tmp_path, "--control", "--save-jsonl", "{source}.jsonl") as head:
         head.add(f"rtsp://127.0.0.1:{server.port}/live", name="door", policy="every-frame")
         head.wait_until(lambda now: now["door"].posed > 5)
         ask(head.address, PauseSource("door"))

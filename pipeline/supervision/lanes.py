@@ -107,7 +107,7 @@ class Lanes:
         return source in self._paused
 
     def watch(self, now_s: float) -> list[str]:
-        """Start those again that died, end those that hang, and give the sources that have ended since the last time."""
+        """Start those again that died, end those that hang; give the sources that have ended since the last look."""
         for slot in self._slots:
             self._watch(slot, now_s)
         ended = [slot.name for slot in self._slots if slot.name not in self._ended and _has_ended(slot)]

@@ -20,6 +20,7 @@ class Lane:
         self.name = name
         self.told = [f"made {generation}"]
         self.is_silent = self.has_died = False
+        self.is_alive = True
         self.death = RuntimeError("it died")
 
     def __getattr__(self, word: str) -> Any:
@@ -91,6 +92,19 @@ def test_who_follows_a_paused_lane_is_paused(lanes: Lanes) -> None:
     assert lane_of(lanes, "door").told == ["made 1", "start", "pause"]
     lanes.resume("door")
     assert (lane_of(lanes, "door").told[-1], lanes.is_paused("door")) == ("resume", False)
+
+
+def test_each_end_is_told_once(lanes: Lanes) -> None:
+    """Who has ended for good is told at the next look and never again; who died and is followed is not."""
+    done, dead = add(lanes, "done"), add(lanes, "dead")
+    lanes.start()
+    assert lanes.watch(0.0) == []
+    done.is_alive = dead.is_alive = False
+    dead.has_died = True
+    assert lanes.watch(1.0) == ["done"]
+    assert lanes.watch(2.0) == []
+    lane_of(lanes, "dead").is_alive = False
+    assert lanes.watch(3.0) == ["dead"]
 
 
 def test_a_name_that_nobody_has(lanes: Lanes) -> None:
