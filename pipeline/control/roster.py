@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from posestream.pipeline.errors import exit_code_of, is_expected
 from posestream.pipeline.job import Job, plan_source
 from posestream.pipeline.made_with import note_made_with
-from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.status import state_of
 from posestream.pipeline.supervision.handles import LaneHandle
@@ -45,7 +44,7 @@ class Roster:
     """Answers what a run is asked about its sources. All calls come from the supervisor's thread.
 
     Args:
-        job: what the run does, and with which outputs.
+        job: what the run does.
         supervisor: of the run, which has started.
         on_added: told each new lane.
     """
@@ -54,7 +53,6 @@ class Roster:
         self._job = job
         self._supervisor = supervisor
         self._on_added = on_added
-        self._outputs: list[LaneOutputs] = list(job.outputs)
 
     def answer(self, question: Question) -> Answer:
         """Do what is asked, or say why not."""
@@ -64,11 +62,6 @@ class Roster:
             if not is_expected(error):
                 raise
             return Refused(int(exit_code_of(error)), str(error))
-
-    @property
-    def outputs(self) -> Collection[LaneOutputs]:
-        """The outputs of every source that there is or was."""
-        return self._outputs
 
     def _do(self, question: Question) -> Answer:
         match question:
@@ -88,10 +81,9 @@ class Roster:
         if not self._supervisor.is_taking:
             raise SettingsError("this run is stopping; nothing can be added any more")
         wanted = _parsed(table)
-        source, outputs = plan_source(self._job, wanted, places.sources, self._outputs)
+        source, outputs = plan_source(self._job, wanted, places.sources, places.outputs)
         note_made_with(outputs, self._job.made_with(source))
         lane = places.add(source, outputs)
-        self._outputs.append(outputs)
         self._on_added(lane)
         return Agreed(f"{source.name} is added: {redacted(source.url)}")
 

@@ -87,7 +87,7 @@ def start_job(
 
     def clean_up() -> None:
         crew.clean_up()
-        for outputs in job.outputs:
+        for outputs in lanes.outputs:
             drop_empty_notes(outputs)
 
     supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience, crew.services)

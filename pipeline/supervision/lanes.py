@@ -31,7 +31,7 @@ class Lanes:
         self._make = make
         self.is_open_ended = is_open_ended
         self._slots: list[Slot[LaneHandle]] = []
-        self._sources: dict[str, SourceSettings] = {}
+        self._sources: list[tuple[SourceSettings, LaneOutputs]] = []
         self._paused: set[str] = set()
         self._ended: set[str] = set()
         self._has_started = False
@@ -50,7 +50,12 @@ class Lanes:
     @property
     def sources(self) -> Sequence[SourceSettings]:
         """Every source that there is or was."""
-        return list(self._sources.values())
+        return [source for source, _ in self._sources]
+
+    @property
+    def outputs(self) -> Sequence[LaneOutputs]:
+        """Their outputs."""
+        return [outputs for _, outputs in self._sources]
 
     def __getitem__(self, source: str) -> Slot[LaneHandle]:
         """Give a source's place.
@@ -75,7 +80,7 @@ class Lanes:
 
         slot = Slot(source.name, make, Restarts())
         self._slots.append(slot)
-        self._sources[source.name] = source
+        self._sources.append((source, outputs))
         if self._has_started:
             slot.part.start()
         return slot.part
