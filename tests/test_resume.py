@@ -210,7 +210,7 @@ def test_other_settings_are_refused_of_recordings_in_several_files(
 ) -> None:
     """A recording that is cut into files has its note too, although no file has its name."""
     clip = media.write_video(folder / "clip.mp4", media.numbered(20), rate=10)
-    words = ("run", clip, "--save-jsonl", "a.jsonl", "--set", "output.segments.seconds=1")
+    words = ("run", clip, "--save-jsonl", "a.jsonl", "--set", "output.segment_s=1")
     assert cli(*words, "--net-height", 64).code == 0
     assert len(list(folder.glob("a.*.jsonl"))) == 2
 
