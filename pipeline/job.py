@@ -15,7 +15,7 @@ from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 from posestream.pipeline.made_with import MadeWith, check_made_with, made_with
-from posestream.pipeline.outputs import LaneOutputs, plan_outputs
+from posestream.pipeline.outputs import LaneOutputs, plan_further_outputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
 from posestream.pipeline.settings import Settings
@@ -23,12 +23,14 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, is_standard_input, open_source
 
-__all__ = ["Job", "plan_job"]
+__all__ = ["Job", "LOCAL", "plan_job", "plan_source"]
 
 _log = logging.getLogger(__name__)
 
+#: In place of a control address: the socket in the run's own folder, which is there anyway.
+LOCAL = "local"
 #: What a source may be called.
-_NAME = re.compile(r"[a-z0-9_.-]+")
+_NAME = re.compile(r"[a-z0-9_.-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +87,11 @@ def plan_job(settings: Settings, store: WeightStore, progress: Progress = ignore
 
 def _checked_sources(settings: Settings) -> tuple[SourceSettings, ...]:
     """Name the sources and look at what can be known of them without opening any."""
-    if not settings.source:
+    if not settings.source and not settings.pipeline.control:
         raise SettingsError("no source: give a video file, a folder of pictures, a camera's index or a URL")
-    if not all(source.url.strip() for source in settings.source):
-        raise SettingsError("a source's address is empty: give a video file, a folder of pictures, a camera or a URL")
     sources = _named(settings.source)
     _refuse_standard_input(settings, sources)
-    for source in sources:
-        open_source(source)  # touches nothing, but finds what does not fit its kind
-    if all(is_missing(source.url) for source in sources):
+    if sources and all(is_missing(source.url) for source in sources):
         open_source(sources[0]).open()  # says what is missing before a network is fetched for nothing
     return sources
 
@@ -130,6 +128,36 @@ def _refuse_standard_input(settings: Settings, sources: Sequence[SourceSettings]
         raise SettingsError('standard input (-) can be read with pipeline.mode = "threads" only')
 
 
+def plan_source(
+    job: Job, source: SourceSettings, others: Sequence[SourceSettings], planned: Sequence[LaneOutputs]
+) -> tuple[SourceSettings, LaneOutputs]:
+    """Check one source more for a run that is going on, and give it its name and outputs.
+
+    A name is used once in a run, so that the numbers of its messages never begin again.
+
+    Args:
+        job: what the run does.
+        source: what is wanted.
+        others: the sources that the run has or had.
+        planned: their outputs.
+
+    Raises:
+        SettingsError: its name, or an output, is not to be had, or something in it does not fit its kind.
+        SourceError: it is a file that is not there.
+    """
+    if any(source.name == other.name for other in others):
+        raise SettingsError(f"source name {source.name!r} is taken in this run; give another one")
+    sources = _named([*others, source])
+    _refuse_standard_input(job.settings, sources)
+    named = sources[-1]
+    if is_missing(named.url):
+        open_source(named).open()  # says what is missing
+    outputs = plan_further_outputs(job.settings.output, named, others, planned)
+    if job.settings.output.resume:
+        check_made_with(outputs, job.made_with(named))
+    return named, outputs
+
+
 def _check_addresses(settings: Settings) -> ListenGuard:
     """Refuse to listen where others can reach it unguarded, unless that was asked for; give the guard.
 
@@ -137,7 +165,8 @@ def _check_addresses(settings: Settings) -> ListenGuard:
         SettingsError: an address is not of this host alone, or the keys cannot be read.
     """
     table, guard = settings.pipeline, ListenGuard.of(settings.security.key)
-    addresses = [*table.listen, *table.status, *settings.publish.bound]
+    control = (address for address in table.control if address != LOCAL)
+    addresses = [*table.listen, *table.status, *control, *settings.publish.bound]
     exposed = refuse_exposed(addresses, has_keys=guard.keys is not None, is_insecure=table.insecure)
     if exposed:
         _log.warning("%s can be reached from other hosts, and nothing authenticates them", ", ".join(exposed))
@@ -164,8 +193,10 @@ def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
     """Give every source a name of its own.
 
     Raises:
-        SettingsError: a name that was given is not fit, or is given twice.
+        SettingsError: a name that was given is not fit, or is given twice, or an address does not fit its kind.
     """
+    if not all(source.url.strip() for source in sources):
+        raise SettingsError("a source's address is empty: give a video file, a folder of pictures, a camera or a URL")
     given = [source.name for source in sources if source.name]
     for name in given:
         if not _NAME.fullmatch(name):
@@ -173,4 +204,7 @@ def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
         if given.count(name) > 1:
             raise SettingsError(f"source name {name!r} is given twice")
     derived = iter(derive_names((source.url for source in sources if not source.name), taken=given))
-    return tuple(dataclasses.replace(source, name=source.name or next(derived)) for source in sources)
+    named = tuple(dataclasses.replace(source, name=source.name or next(derived)) for source in sources)
+    for source in named:
+        open_source(source)  # touches nothing, but finds what does not fit its kind
+    return named

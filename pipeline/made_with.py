@@ -14,6 +14,7 @@ from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import NetworkTable
 from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.group.group import GroupSettings
+from posestream.stages.output.segments import has_segments
 from posestream.stages.output.sink import make_folder, output_errors
 from posestream.stages.source.opening import SourceSettings
 
@@ -50,7 +51,7 @@ def check_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
         SettingsError: a setting is another one.
     """
     for path in _paths(outputs):
-        if not path.exists():
+        if not _is_there(path):
             continue
         before = _noted(path)
         for key in settings.keys() & before.keys():
@@ -64,7 +65,7 @@ def check_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
 def note_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
     """Note beside each new output what it is made with; where that cannot be written, the output will tell why."""
     for path in _paths(outputs):
-        if outputs.table.resume and path.exists():
+        if outputs.table.resume and _is_there(path):
             continue  # it has its note, or was made by whatever settings there were
         note = _note_of(path)
         temporary = note.with_name(f"{note.name}.part")
@@ -80,24 +81,19 @@ def note_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
 def drop_empty_notes(outputs: LaneOutputs) -> None:
     """Remove the notes of outputs that were never begun."""
     for path in _paths(outputs):
-        if not path.exists():
+        if not _is_there(path):
             with suppress(OSError):
                 _note_of(path).unlink(missing_ok=True)
 
 
 def _paths(outputs: LaneOutputs) -> Iterable[Path]:
     """List the files and folders that stay and can be gone on with."""
-    table = outputs.table
-    found = [
-        table.jsonl and not table.jsonl.is_standard_output and table.jsonl.path,
-        table.openpose_json and table.openpose_json.folder,
-        table.coco and table.coco.path,
-        table.csv and table.csv.path,
-        table.video and table.video.path,
-        table.images and table.images.folder,
-    ]
-    paths = [path.resolve() for path in found if path]
-    return [path for path in paths if path.name and (path.is_file() or path.is_dir() or not path.exists())]
+    return [path for path in outputs.paths if path.name and (path.is_file() or path.is_dir() or not path.exists())]
+
+
+def _is_there(path: Path) -> bool:
+    """True if an output has been begun, as one file or in several."""
+    return path.exists() or has_segments(path)
 
 
 def _note_of(path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
@@ -12,14 +12,16 @@ from posestream.pipeline.settings import OutputTable
 from posestream.stages.errors import SettingsError
 from posestream.stages.output.coco import CocoSettings
 from posestream.stages.output.csv_file import CsvSettings
+from posestream.stages.output.images import ImagesSettings
 from posestream.stages.output.jsonl import STANDARD_OUTPUT, JsonlSettings
+from posestream.stages.output.openpose import OpenPoseSettings
 from posestream.stages.output.segments import SegmentedSink, check_no_segments
 from posestream.stages.output.sink import PictureSink, Sink
 from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
 from posestream.stages.output.video_settings import VideoSettings
 from posestream.stages.source.opening import SourceSettings
 
-__all__ = ["LaneOutputs", "plan_outputs"]
+__all__ = ["LaneOutputs", "plan_further_outputs", "plan_outputs"]
 
 SinkT = TypeVar("SinkT", Sink, PictureSink)
 #: Outputs that are one file each.
@@ -47,6 +49,20 @@ class LaneOutputs:
         """The settings of those that take rendered pictures."""
         table = self.table
         return [settings for settings in (table.video, table.images, table.display) if settings is not None]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files and folders that they write, but for standard output."""
+        found: list[Path] = []
+        for settings in (*self.plain, *self.pictures):
+            match settings:
+                case JsonlSettings(path) if not settings.is_standard_output:
+                    found.append(path)
+                case CocoSettings(path) | CsvSettings(path) | VideoSettings(path):
+                    found.append(path)
+                case OpenPoseSettings(folder) | ImagesSettings(folder):
+                    found.append(folder)
+        return [path.resolve() for path in found]
 
     def sinks(self) -> list[Sink]:
         """Make the outputs that need no picture."""
@@ -85,13 +101,43 @@ def plan_outputs(table: OutputTable, sources: Sequence[SourceSettings]) -> tuple
     if table.resume and table.jsonl is not None and table.jsonl.is_standard_output:
         raise SettingsError("--resume: what standard output took is gone; write the lines to a file (--save-jsonl)")
     planned = tuple(_outputs_of(table, source.name, is_alone=len(sources) == 1) for source in sources)
+    _check_free(table, planned, sources)
+    return planned
+
+
+def plan_further_outputs(
+    table: OutputTable, source: SourceSettings, inputs: Iterable[SourceSettings], planned: Iterable[LaneOutputs]
+) -> LaneOutputs:
+    """Give one source more its outputs, as one of several.
+
+    Args:
+        table: of all sources.
+        source: the new one.
+        inputs: all sources that there are.
+        planned: the outputs of every source that there is or was; none of them may be written again.
+
+    Raises:
+        SettingsError: an output exists and must not be replaced or gone on with, is an input, or another source's.
+    """
+    own = _outputs_of(table, source.name, is_alone=False)
+    _check_free(table, [own], [*inputs, source])
+    taken = {path for outputs in planned for path in outputs.paths}
+    for path in own.paths:
+        if path in taken:
+            raise SettingsError(f"output {path} is another source's; start the run with {_PLACE} in the path")
+        above = next((folder for folder in path.parents if folder.exists()), None)
+        if above is not None and not above.is_dir():
+            raise SettingsError(f"output {path}: {above} is a file; start the run with {_PLACE} in the path")
+    return own
+
+
+def _check_free(table: OutputTable, planned: Sequence[LaneOutputs], inputs: Iterable[SourceSettings]) -> None:
     everything = [settings for outputs in planned for settings in (*outputs.plain, *outputs.pictures)]
     if not (table.overwrite or table.resume):
         for outputs in planned:
             for path in outputs.segmented:
                 check_no_segments(path)
-    check_outputs(everything, table.overwrite or table.resume, [Path(source.url) for source in sources])
-    return planned
+    check_outputs(everything, table.overwrite or table.resume, [Path(source.url) for source in inputs])
 
 
 def _outputs_of(table: OutputTable, source: str, *, is_alone: bool) -> LaneOutputs:

@@ -100,6 +100,9 @@ class PipelineTable(_Table):
     listen: tuple[str, ...] = ()
     #: Addresses where the status is published once a second, such as "tcp://127.0.0.1:5557" or "ipc:///run/me/status".
     status: tuple[str, ...] = ()
+    #: Where sources can be changed while the run goes on, which it then does without any: "local" for the socket that
+    #: is there anyway, in a folder of this user's alone, or addresses such as "tcp://127.0.0.1:5559".
+    control: tuple[str, ...] = ()
     #: True: listen on addresses that others can reach, although nothing authenticates them.
     insecure: bool = False
 

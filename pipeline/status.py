@@ -20,7 +20,7 @@ from posestream.pipeline.wire.sockets import Sockets, ZmqContext
 from posestream.stages.errors import SettingsError
 from posestream.stages.message import VERSION
 
-__all__ = ["StatusPublisher", "pipeline_status", "source_status"]
+__all__ = ["StatusPublisher", "pipeline_status", "source_status", "state_of"]
 
 Status = dict[str, Any]
 
@@ -32,7 +32,7 @@ def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
     """Tell of one source: `taken = posed + dropped + in_flight`, durations in milliseconds."""
     counts, seen = supervisor.counts(lane.name), lane.progress
     return {
-        **_link(lane),
+        **_link(supervisor, lane),
         "v": VERSION,
         "type": "status",
         "source": lane.name,
@@ -50,17 +50,29 @@ def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
     }
 
 
-def _link(lane: LaneHandle) -> Status:
+def _link(supervisor: Supervisor, lane: LaneHandle) -> Status:
     """Tell how a source is: a live one's connection since when and why, and how often there was a new one."""
     link = lane.link
     if link is None:
-        return {"state": "running" if lane.is_alive else "failed" if lane.source_error else "ended"}
+        return {"state": state_of(supervisor, lane)}
     return {
-        "state": link.state.phase.value,
+        "state": state_of(supervisor, lane),
         "since": link.state.since_s,
         "why": link.state.why,
         "reconnects": max(0, link.connections - 1),
     }
+
+
+def state_of(supervisor: Supervisor, lane: LaneHandle) -> str:
+    """Say in a word how a source is."""
+    places = supervisor.places
+    if lane.is_alive and places[lane.name].is_retired:
+        return "leaving"
+    if lane.link is not None and not places[lane.name].is_retired:
+        return lane.link.state.phase.value
+    if lane.is_alive:
+        return "paused" if places.is_paused(lane.name) else "running"
+    return "failed" if lane.source_error else "removed" if places[lane.name].is_retired else "ended"
 
 
 def pipeline_status(supervisor: Supervisor) -> Status:

@@ -31,6 +31,9 @@ def redacted(url: str) -> str:
         # A password with "/", "?" or "#" in it that was not escaped: whatever is before the last "@" may be secret.
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{re.split(r'[/?#]', rest.rpartition('@')[2])[0]}"
+    if not parts.netloc:
+        # A local path, which urlunsplit would write without its "//".
+        return f"{parts.scheme}://{parts.path}"
     # Cameras also take passwords and tokens in the query.
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "…" if parts.query else "", ""))
 

@@ -205,6 +205,19 @@ def test_other_settings_are_refused(
     assert cli(*run_words, "--resume", "--max-frames", 10, *same_people).code == 0
 
 
+def test_other_settings_are_refused_of_recordings_in_several_files(
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
+) -> None:
+    """A recording that is cut into files has its note too, although no file has its name."""
+    clip = media.write_video(folder / "clip.mp4", media.numbered(20), rate=10)
+    words = ("run", clip, "--save-jsonl", "a.jsonl", "--set", "output.segment_s=1")
+    assert cli(*words, "--net-height", 64).code == 0
+    assert len(list(folder.glob("a.*.jsonl"))) == 2
+
+    assert cli(*words, "--net-height", 128, "--resume").code == 2
+    assert cli(*words, "--net-height", 64, "--resume").code == 0
+
+
 def test_the_note_survives_a_kill_and_follows_the_output(
     network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:

@@ -126,8 +126,6 @@ class ProgressView:
 
     def __enter__(self) -> ProgressView:
         self._progress.start()
-        for lane in self._supervisor.lanes:
-            self._tasks[lane.name] = (self._progress.add_task(lane.name, total=None, rate=0.0, people=0.0), _Rate())
         return self
 
     def __exit__(
@@ -139,6 +137,8 @@ class ProgressView:
     def update(self) -> None:
         """Show how far each source is."""
         for lane in self._supervisor.lanes:
+            if lane.name not in self._tasks:
+                self._tasks[lane.name] = (self._progress.add_task(lane.name, total=None, rate=0.0, people=0.0), _Rate())
             task, rate = self._tasks[lane.name]
             seen = lane.progress
             self._progress.update(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from types import FrameType
 
@@ -14,6 +15,8 @@ from rich.console import Console
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands.console import ProgressView, log_summary, show_summary, standard_output
 from posestream.pipeline.commands.fetching import FetchView
+from posestream.pipeline.control.desk import open_desk
+from posestream.pipeline.control.roster import Roster
 from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import plan_job
 from posestream.pipeline.lane.windows import NoDisplay, open_display
@@ -22,6 +25,7 @@ from posestream.pipeline.settings import Settings
 from posestream.pipeline.status import StatusPublisher
 from posestream.pipeline.summary import Summary
 from posestream.pipeline.supervision.crew import start_job
+from posestream.pipeline.supervision.handles import LaneHandle
 from posestream.pipeline.supervision.process import LogOptions
 from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.stages.items import Reason
@@ -68,15 +72,16 @@ class _Signals:
 
     def __init__(self) -> None:
         self.count = 0
-        #: Removes what would outlive a process that ends at once.
-        self.clean_up: Callable[[], None] = lambda: None
+        #: Each removes something that would outlive a process that ends at once.
+        self.clean_up: list[Callable[[], None]] = []
 
     def note(self, number: int, _frame: FrameType | None) -> None:
         self.count += 1
         if number == _HANG_UP:
             _leave_terminal()
         if self.count > 1:
-            self.clean_up()
+            for clean_up in self.clean_up:
+                clean_up()
             os._exit(ExitCode.STOPPED_AT_ONCE)
 
 
@@ -88,14 +93,16 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
         job = plan_job(settings, WeightStore.from_environment(), fetching.note)
     display = open_display(is_wanted=settings.output.display is not None)
     status = StatusPublisher(settings.pipeline.status, job.guard, settings.security.clients)
-    with _recorded_signals() as signals, closing(display), closing(status):
+    desk = open_desk(settings.pipeline.control, job.guard, settings.security.clients)
+    with _recorded_signals() as signals, closing(display), closing(status), closing(desk):
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
-        signals.clean_up = supervisor.clean_up
+        signals.clean_up += [supervisor.clean_up, desk.clean_up]
         try:
             for lane in supervisor.lanes:
-                for sink in lane.display_sinks:
-                    display.add(sink)
-            _watch(supervisor, display, status, signals, console, is_quiet=has_no_bars)
+                _show_windows(display, lane)
+            roster = Roster(job, supervisor, functools.partial(_show_windows, display))
+            visits = [lambda: status.tick(supervisor), lambda: desk.tick(roster.answer)]
+            _watch(supervisor, display, visits, signals, console, is_quiet=has_no_bars)
             status.publish(supervisor)
         finally:
             summary = supervisor.close()
@@ -106,6 +113,12 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     _tell_losses(summary)
     _tell_errors(summary)
     return summary.exit_code
+
+
+def _show_windows(display: Display | NoDisplay, lane: LaneHandle) -> None:
+    """Show the pictures of a lane that are to be shown in this process."""
+    for sink in lane.display_sinks:
+        display.add(sink)
 
 
 def _show(settings: Settings, summary: Summary, console: Console) -> None:
@@ -137,7 +150,7 @@ def _recorded_signals() -> Iterator[_Signals]:
 def _watch(
     supervisor: Supervisor,
     display: Display | NoDisplay,
-    status: StatusPublisher,
+    visits: Sequence[Callable[[], None]],
     signals: _Signals,
     console: Console,
     *,
@@ -148,7 +161,8 @@ def _watch(
         while supervisor.is_running and not supervisor.has_crashed:
             supervisor.wait(_TICK_S if isinstance(display, NoDisplay) else _DISPLAY_TICK_S)
             view.update()
-            status.tick(supervisor)
+            for visit in visits:
+                visit()
             wants_more = display.poll()
             if (signals.count or not wants_more) and not told:
                 told = True

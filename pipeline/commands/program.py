@@ -14,6 +14,7 @@ from rich.console import Console
 
 from posestream.pipeline.commands.bench import bench_command
 from posestream.pipeline.commands.console import drop_standard_output
+from posestream.pipeline.commands.control import control_command
 from posestream.pipeline.commands.demo import demo_command
 from posestream.pipeline.commands.eval import eval_command
 from posestream.pipeline.commands.keys import keys_command
@@ -40,6 +41,7 @@ def cli(context: click.Context, debug: bool) -> None:
 for command in (
     demo_command,
     run_command,
+    control_command,
     worker_command,
     subscribe_command,
     keys_command,

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from posestream.pipeline.commands.execute import execute
+from posestream.pipeline.job import LOCAL
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
@@ -134,6 +135,13 @@ def source_options(command: CommandT) -> CommandT:
 @click.option("--replay-log", metavar="DIR", help="Keep what subscribers may ask for again on disk.")
 @click.option("--key", metavar="FILE.key_secret", help="Encrypt what goes over TCP with this key (`keys new`).")
 @click.option("--clients", metavar="DIR", help="Let only those connect whose public keys are here.")
+@click.option(
+    "--control",
+    is_flag=False,
+    flag_value=LOCAL,
+    metavar="[ADDRESS]",
+    help="Go on until stopped, with or without sources; `control` changes them.  [without ADDRESS: a local socket]",
+)
 @click.option("--insecure", is_flag=True, help="Listen where others can reach it, unauthenticated.")
 @click.option("--single-person", is_flag=True, help="Take each heatmap's maximum, for one person.")
 @console_options
@@ -200,6 +208,7 @@ def _tables_of(options: dict[str, Any]) -> Raw:
     pipeline = {key: options.get(key) for key in ("mode", "listen", "insecure")}
     publish = {"addresses": options.get("publish"), "log_folder": options.get("replay_log")}
     security = {key: options.get(key) for key in ("key", "clients")}
+    pipeline["control"] = [options["control"]] if options.get("control") else None
     tables: Raw = {
         "publish": {key: value for key, value in publish.items() if value},
         "security": {key: value for key, value in security.items() if value},

@@ -125,6 +125,11 @@ class Dispatcher:
         source.endings.append((drop.key.seq, drop))
         return [End(drop.key, drop), *self._finish(drop.key.source)]
 
+    def settle(self, name: str) -> None:
+        """Keep a source's counts only: its lane has ended for good."""
+        if name in self._sources:
+            self._sources[name].settle()
+
     def lane_ended(self, name: str) -> list[Action]:
         """Expect no more frames from a source."""
         source = self._sources.get(name)

@@ -75,6 +75,10 @@ class SourceRecord:
     has_ended: bool = False
     is_finished: bool = False
 
+    def settle(self) -> None:
+        """Forget how the last frames ended: no lane follows that could do them once more."""
+        self.endings.clear()
+
     def go_back(self, seq: int) -> None:
         """Forget the frames from `seq` on, as if they had not been taken."""
         redone = [drop for ended, drop in self.endings if ended >= seq]

@@ -103,6 +103,11 @@ class DispatchLoop:
         with self._lock:
             self._told.reports.pop(source, None)
 
+    def settle(self, source: str) -> None:
+        """Keep a source's counts only: its lane has ended for good. Sources come and go for months."""
+        with self._lock:
+            self._dispatcher.settle(source)
+
     def waiting(self, source: str) -> int:
         """Count the frames of a source that wait for a replica."""
         with self._lock:

@@ -25,7 +25,7 @@ from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import OutputTable
 from posestream.pipeline.supervision.handles import LinkReport
 from posestream.pipeline.supervision.parent import Parent
-from posestream.pipeline.supervision.process import ChildProcess, LogOptions
+from posestream.pipeline.supervision.process import PAUSE, RESUME, STOP, ChildProcess, LogOptions
 from posestream.pipeline.wire.envelope import array
 from posestream.pipeline.wire.identities import report_identity
 from posestream.pipeline.wire.messages import LaneReport
@@ -195,6 +195,14 @@ class LaneProcess:
         """Take no more frames; those in flight go on to their end."""
         self._child.stop()
 
+    def pause(self) -> None:
+        """Take no frames until `resume`."""
+        self._child.say(PAUSE)
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self._child.say(RESUME)
+
     def kill(self) -> None:
         """End it at once."""
         self._child.kill()
@@ -244,7 +252,7 @@ def run_lane(settings: Any, parent: Parent) -> ExitCode:
         except (SourceError, OutputError) as error:
             send(reports, _failure(config.source.name, error))
             return exit_code_of(error)
-        parent.watch(lane.stop, lane.abort)
+        parent.watch({STOP: lane.stop, PAUSE: lane.pause, RESUME: lane.resume}, lane.abort)
         lane.start()
         _watch(lane, changed, reports)
     report_context.term()

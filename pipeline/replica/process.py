@@ -16,7 +16,7 @@ from posestream.pipeline.errors import ExitCode, PipelineError, exit_code_of
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import serving_of
 from posestream.pipeline.supervision.parent import Parent
-from posestream.pipeline.supervision.process import ChildProcess, LogOptions
+from posestream.pipeline.supervision.process import STOP, ChildProcess, LogOptions
 from posestream.pipeline.wire.messages import ReplicaBye, Serve
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, send
 
@@ -107,7 +107,7 @@ def run_replica(settings: Any, parent: Parent) -> ExitCode:
         _say_goodbye(context, config, error)
         raise
     replica = Replica(config.name, context, config.address, serving, on_end=lambda: None)
-    parent.watch(replica.stop, replica.stop)
+    parent.watch({STOP: replica.stop}, replica.stop)
     replica.start()
     while not replica.join(time.monotonic() + _LOOK_S):
         pass

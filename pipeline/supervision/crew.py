@@ -19,10 +19,12 @@ from posestream.pipeline.lane.lane import LanePlan
 from posestream.pipeline.lane.line_relay import LineRelay
 from posestream.pipeline.lane.process import LaneConfig, LaneProcess
 from posestream.pipeline.made_with import drop_empty_notes, note_made_with
+from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.replica.process import ReplicaConfig, ReplicaProcess
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import serve_message
 from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
+from posestream.pipeline.supervision.lanes import Lanes
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.process import LogOptions
 from posestream.pipeline.supervision.restarts import Restarts
@@ -33,6 +35,7 @@ from posestream.pipeline.supervision.supervisor import Supervisor
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
 from posestream.stages.errors import SettingsError
 from posestream.stages.output.sink import Sink
+from posestream.stages.source.opening import SourceSettings
 
 __all__ = ["start_job"]
 
@@ -71,10 +74,9 @@ def start_job(
         for number, device in enumerate(job.devices, 1)
     ]
     try:
-        lanes: list[Slot[LaneHandle]] = [
-            Slot(source.name, functools.partial(crew.lane, number), Restarts())
-            for number, source in enumerate(job.sources)
-        ]
+        lanes = Lanes(crew.lane, is_open_ended=bool(job.settings.pipeline.control))
+        for source, outputs in zip(job.sources, job.outputs, strict=True):
+            lanes.add(source, outputs)
     except BaseException:
         crew.services.close()
         context.term()
@@ -85,7 +87,7 @@ def start_job(
 
     def clean_up() -> None:
         crew.clean_up()
-        for outputs in job.outputs:
+        for outputs in lanes.outputs:
             drop_empty_notes(outputs)
 
     supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience, crew.services)
@@ -164,9 +166,8 @@ class _Threads:
         name, serving = _replica_name(number, generation), self._job.serving(device)
         return Replica(name, self._context, self._addresses.replicas, serving, self._on_end)
 
-    def lane(self, number: int, _generation: int) -> LaneHandle:
+    def lane(self, source: SourceSettings, outputs: LaneOutputs, _generation: int) -> LaneHandle:
         """Make a lane."""
-        source, outputs = self._job.sources[number], self._job.outputs[number]
         return make_lane(
             _publishing(self._plan, self.services, source.name),
             self._context,
@@ -213,9 +214,9 @@ class _Processes:
         config = ReplicaConfig(_replica_name(number, generation), self._addresses.replicas, self._serve, device)
         return ReplicaProcess(config, self.dispatch, self._log)
 
-    def lane(self, number: int, generation: int) -> LaneHandle:
+    def lane(self, source: SourceSettings, outputs: LaneOutputs, generation: int) -> LaneHandle:
         """Make a lane; a successor goes on where the outputs end, or where a live source is."""
-        source, table = self._job.sources[number], self._job.outputs[number].table
+        table = outputs.table
         goes_on = generation > 0 or self._job.settings.output.resume
         relay, last_line = None, ""
         if table.jsonl is not None and table.jsonl.is_standard_output:

@@ -60,6 +60,12 @@ class ReplicaHandle(_Handle, Protocol):
 class LaneHandle(_Handle, Protocol):
     """A lane."""
 
+    def pause(self) -> None:
+        """Take no frames until `resume`: a recorded source waits, a live one drops its connection."""
+
+    def resume(self) -> None:
+        """Take frames again."""
+
     @property
     def frame_count(self) -> int | None:
         """How many frames to expect; None where that is not known."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from posestream.pipeline.errors import ExitCode
-from posestream.pipeline.supervision.process import STOP
 
 __all__ = ["Parent"]
 
@@ -32,14 +31,14 @@ class Parent:
             raise SystemExit(ExitCode.BUG)
         return settings
 
-    def watch(self, stop: Callable[[], None], abort: Callable[[], None]) -> None:
-        """Call `stop` when the head says so, `abort` when it has gone."""
-        threading.Thread(target=self._watch, args=(stop, abort), name="parent", daemon=True).start()
+    def watch(self, does: Mapping[bytes, Callable[[], None]], abort: Callable[[], None]) -> None:
+        """Do what the head says, word for word, and call `abort` when it has gone."""
+        threading.Thread(target=self._watch, args=(does, abort), name="parent", daemon=True).start()
 
-    def _watch(self, stop: Callable[[], None], abort: Callable[[], None]) -> None:
+    def _watch(self, does: Mapping[bytes, Callable[[], None]], abort: Callable[[], None]) -> None:
         for line in self._lines:
-            if line == STOP.strip():
-                stop()
+            if (do := does.get(line + b"\n")) is not None:
+                do()
         abort()
         # What has not closed its files by then never will.
         threading.Event().wait(_GRACE_S)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Protocol
 
-__all__ = ["STOP", "ChildProcess", "LogOptions", "OutputReader"]
+__all__ = ["PAUSE", "RESUME", "STOP", "ChildProcess", "LogOptions", "OutputReader"]
 
 _log = logging.getLogger(__name__)
 
-#: The line that asks a child to finish.
-STOP = b"stop\n"
+#: The lines that ask a child to finish, to wait, and to go on.
+STOP, PAUSE, RESUME = b"stop\n", b"pause\n", b"resume\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,11 @@ class ChildProcess:
 
     def stop(self) -> None:
         """Ask it to finish."""
-        self._write(STOP)
+        self.say(STOP)
+
+    def say(self, word: bytes) -> None:
+        """Write a line to it; one that has gone hears nothing."""
+        self._write(word)
 
     def kill(self) -> None:
         """End it at once; a stopped one too."""

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["RunFolder", "sweep"]
+__all__ = ["CONTROL_SOCKET", "RunFolder", "control_addresses", "sweep"]
 
 #: What each folder's name begins with; a path of an ipc socket has 107 bytes at most, so it is short.
 _PREFIX = "posestream-"
 #: The file whose lock says that the run is alive; the system frees it however the process ends.
 _LOCK = "lock"
+#: The file of the socket at which a run is asked about its sources.
+CONTROL_SOCKET = "control"
 
 
 def _base() -> Path:
@@ -35,6 +37,13 @@ def sweep(base: Path | None = None) -> list[Path]:
             shutil.rmtree(folder, ignore_errors=True)
             swept.append(folder)
     return swept
+
+
+def control_addresses(base: Path | None = None) -> list[str]:
+    """Give where this user's runs are asked about their sources."""
+    sweep(base)
+    sockets = sorted((base or _base()).glob(f"{_PREFIX}*/{CONTROL_SOCKET}"))
+    return [f"ipc://{socket}" for socket in sockets if socket.is_socket() and socket.stat().st_uid == os.getuid()]
 
 
 class RunFolder:

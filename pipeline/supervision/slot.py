@@ -32,6 +32,8 @@ class Slot(Generic[PartT]):
         self.part = make(0)
         #: True once nobody follows any more.
         self.is_exhausted = False
+        #: True where nobody shall follow: a part that ends has done what was wanted, or has failed for good.
+        self.is_retired = False
         #: What ended the last one.
         self.error: BaseException | None = None
 
@@ -62,10 +64,17 @@ class Slot(Generic[PartT]):
         self.error = why
         self.is_exhausted = True
 
-    def go_on(self, now_s: float) -> None:
-        """Start the successor if its time has come."""
-        if self._restart_at_s is not None and now_s >= self._restart_at_s:
-            self._restart_at_s = None
-            self._generation += 1
-            self.part = self._make(self._generation)
-            self.part.start()
+    def retire(self) -> None:
+        """Let nobody follow the part that is there."""
+        self.is_retired = True
+        self._restart_at_s = None
+
+    def go_on(self, now_s: float) -> bool:
+        """Start the successor if its time has come, and tell whether it was started."""
+        if self._restart_at_s is None or now_s < self._restart_at_s:
+            return False
+        self._restart_at_s = None
+        self._generation += 1
+        self.part = self._make(self._generation)
+        self.part.start()
+        return True

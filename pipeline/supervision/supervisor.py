@@ -14,6 +14,7 @@ from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.errors import PipelineError, ReplicaError
 from posestream.pipeline.summary import SourceReport, Summary
 from posestream.pipeline.supervision.handles import LaneHandle, LinkReport, ReplicaHandle
+from posestream.pipeline.supervision.lanes import Lanes
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.services import Services
@@ -32,7 +33,8 @@ class Supervisor:
     Args:
         context: of the sockets of this process; terminated at the end.
         dispatch: the dispatcher's loop.
-        replicas, lanes: the places of every part.
+        replicas: their places.
+        lanes: their places, to which more may come.
         changed: set whenever a thread has ended, so that nothing waits for the next look.
         clean_up: called at the very end.
         patience: how long the parts are waited for.
@@ -44,7 +46,7 @@ class Supervisor:
         context: ZmqContext,
         dispatch: DispatchLoop,
         replicas: Sequence[Slot[ReplicaHandle]],
-        lanes: Sequence[Slot[LaneHandle]],
+        lanes: Lanes,
         changed: threading.Event,
         clean_up: Callable[[], None],
         patience: Patience | None = None,
@@ -74,7 +76,12 @@ class Supervisor:
     @property
     def lanes(self) -> list[LaneHandle]:
         """Every lane, in the order of the sources."""
-        return [slot.part for slot in self._lanes]
+        return self._lanes.parts
+
+    @property
+    def places(self) -> Lanes:
+        """The lanes' places, for those who let sources come and go."""
+        return self._lanes
 
     @property
     def replicas(self) -> list[ReplicaHandle]:
@@ -91,7 +98,14 @@ class Supervisor:
         """True while a lane has work to do."""
         if self._drain_until_s is not None and time.monotonic() > self._drain_until_s + self._patience.abandon_s:
             return False  # a lane that hangs would be waited for for ever; `close` ends it
+        if self._lanes.is_open_ended and not self._is_stopping:
+            return True
         return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
+
+    @property
+    def is_taking(self) -> bool:
+        """True until it stops: frames of new sources are taken."""
+        return not self._is_stopping
 
     @property
     def has_crashed(self) -> bool:
@@ -108,7 +122,7 @@ class Supervisor:
 
     def restarts(self, source: str) -> int:
         """Count how often a source's lane was started again."""
-        return next(slot.restarts for slot in self._lanes if slot.name == source)
+        return self._lanes[source].restarts
 
     @property
     def replica_restarts(self) -> int:
@@ -142,8 +156,9 @@ class Supervisor:
             if self._dispatch_part.error is not None:
                 raise self._dispatch_part.error
         self.services.publishing.start()
-        for part in (*self.replicas, *self.lanes):
-            part.start()
+        for replica in self.replicas:
+            replica.start()
+        self._lanes.start()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until something has ended or time is up, and see to it."""
@@ -208,8 +223,8 @@ class Supervisor:
             for replica in self._replicas:
                 self._watch_replica(replica, now_s)
         if not self._is_stopping:
-            for lane in self._lanes:
-                self._watch_lane(lane, now_s)
+            for source in self._lanes.watch(now_s):
+                self._dispatch.settle(source)
         fatal = self._crash or no_replica_left(self._replicas)
         if fatal is not None and self._error is None:
             self._error = fatal
@@ -258,16 +273,6 @@ class Supervisor:
             _log.warning("%s hangs; it is killed", replica.name)
             replica.kill()
 
-    def _watch_lane(self, slot: Slot[LaneHandle], now_s: float) -> None:
-        lane = slot.part
-        if slot.is_waiting or slot.is_exhausted:
-            slot.go_on(now_s)
-        elif lane.is_silent:
-            _log.warning("the lane of %s hangs; it is killed", lane.name)
-            lane.kill()
-        elif lane.has_died:
-            slot.fail(now_s, lane.death)
-
     def _summary(self, links: Mapping[str, LinkReport | None]) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.
         self._error = self._error or self._crash
@@ -290,7 +295,7 @@ class Supervisor:
         return Summary(
             sources,
             self.engine,
-            exit_code(self._error, self._lanes, self._hung, self.services.publishing.errors),
+            exit_code(self._error, [*self._lanes], self._hung, self.services.publishing.errors),
             self._error,
             output_errors,
             self.replica_restarts,

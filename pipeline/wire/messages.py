@@ -5,6 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Union
 
+from posestream.pipeline.wire.control import (
+    AddSource,
+    Agreed,
+    Listing,
+    ListSources,
+    PauseSource,
+    Refused,
+    RemoveSource,
+    ResumeSource,
+)
 from posestream.stages.items import FrameKey, Reason, Stage
 from posestream.stages.source.link_state import LinkPhase
 
@@ -347,4 +357,12 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Fields,
     Publish,
     PublishStatus,
+    AddSource,
+    RemoveSource,
+    PauseSource,
+    ResumeSource,
+    ListSources,
+    Agreed,
+    Refused,
+    Listing,
 ]

@@ -16,7 +16,7 @@ from posestream.stages.output.sink import Ended, PictureSink, Sink, output_error
 if TYPE_CHECKING:
     from posestream.stages.source.protocol import SourceInfo
 
-__all__ = ["SegmentPlan", "SegmentedSink", "check_no_segments"]
+__all__ = ["SegmentPlan", "SegmentedSink", "check_no_segments", "has_segments"]
 
 _log = logging.getLogger(__name__)
 
@@ -157,6 +157,11 @@ def check_no_segments(path: Path) -> None:
     found = next(_segments(path), None)
     if found is not None:
         raise SettingsError(f"output {found[1]} exists; give another path or allow overwriting (--overwrite)")
+
+
+def has_segments(path: Path) -> bool:
+    """True if there are files of a recording."""
+    return next(_segments(path), None) is not None
 
 
 def _segments(path: Path) -> Iterator[tuple[int, Path]]:

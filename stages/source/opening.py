@@ -10,7 +10,7 @@ from posestream.stages.source.camera import CameraSource
 from posestream.stages.source.decode import Stamp
 from posestream.stages.source.hardware import check_hardware
 from posestream.stages.source.live import LiveSource
-from posestream.stages.source.name import derive_names, is_camera, redacted
+from posestream.stages.source.name import derive_names, is_camera, is_url, redacted
 from posestream.stages.source.paced import PacedSource
 from posestream.stages.source.pictures import PictureSource, is_pictures
 from posestream.stages.source.protocol import Source, SourceInfo
@@ -32,6 +32,7 @@ __all__ = [
     "SourceSettings",
     # from addresses to sources
     "derive_names",
+    "is_file_like",
     "is_missing",
     "is_standard_input",
     "open_source",
@@ -47,6 +48,11 @@ def is_standard_input(url: str) -> bool:
 def is_missing(url: str) -> bool:
     """True for the address of a file that is not there; others can be known only when they are opened."""
     return _kind(url) is _video_file and not Path(url).exists()
+
+
+def is_file_like(url: str) -> bool:
+    """True for what names files of this machine: a file, a folder or a pattern."""
+    return not (is_camera(url) or is_url(url) or is_synthetic(url) or is_standard_input(url))
 
 
 def open_source(settings: SourceSettings) -> Source:

@@ -23,7 +23,7 @@ def test_settings_make_their_sink() -> None:
     assert isinstance(picture_sink(ImagesSettings(Path("a"))), ImagesSink)
     assert isinstance(picture_sink(DisplaySettings()), DisplaySink)
     names = [kind.name for kind in (*SINKS, *PICTURE_SINKS)]
-    assert names == ["jsonl", "openpose", "video", "images", "display"]
+    assert names == ["jsonl", "openpose", "coco", "csv", "video", "images", "display"]
 
 
 def test_free_outputs_pass(tmp_path: Path) -> None:

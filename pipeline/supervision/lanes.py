@@ -1,0 +1,136 @@
+"""The lanes of a run: those of its beginning, and those that come and go while it goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from posestream.pipeline.outputs import LaneOutputs
+from posestream.pipeline.supervision.handles import LaneHandle
+from posestream.pipeline.supervision.restarts import Restarts
+from posestream.pipeline.supervision.slot import Slot
+from posestream.stages.source.opening import SourceSettings
+
+__all__ = ["LaneMaker", "Lanes"]
+
+_log = logging.getLogger(__name__)
+
+#: Makes the lane of a source with its outputs, given how many there were before in its place.
+LaneMaker = Callable[[SourceSettings, LaneOutputs, int], LaneHandle]
+
+
+class Lanes:
+    """The places of all lanes, in the order of their sources. All calls come from the supervisor's thread.
+
+    Args:
+        make: makes a lane.
+        is_open_ended: True where more may come, so that the run goes on without any.
+    """
+
+    def __init__(self, make: LaneMaker, *, is_open_ended: bool = False) -> None:
+        self._make = make
+        self.is_open_ended = is_open_ended
+        self._slots: list[Slot[LaneHandle]] = []
+        self._sources: list[tuple[SourceSettings, LaneOutputs]] = []
+        self._paused: set[str] = set()
+        self._ended: set[str] = set()
+        self._has_started = False
+
+    def __repr__(self) -> str:
+        return f"<Lanes {self._slots} paused={sorted(self._paused)}>"
+
+    def __iter__(self) -> Iterator[Slot[LaneHandle]]:
+        return iter(self._slots)
+
+    @property
+    def parts(self) -> list[LaneHandle]:
+        """Every lane, those of sources that were removed included."""
+        return [slot.part for slot in self._slots]
+
+    @property
+    def sources(self) -> Sequence[SourceSettings]:
+        """Every source that there is or was."""
+        return [source for source, _ in self._sources]
+
+    @property
+    def outputs(self) -> Sequence[LaneOutputs]:
+        """Their outputs."""
+        return [outputs for _, outputs in self._sources]
+
+    def __getitem__(self, source: str) -> Slot[LaneHandle]:
+        """Give a source's place.
+
+        Raises:
+            KeyError: there is no source of that name.
+        """
+        for slot in self._slots:
+            if slot.name == source:
+                return slot
+        raise KeyError(source)
+
+    def add(self, source: SourceSettings, outputs: LaneOutputs) -> LaneHandle:
+        """Make the place of one more source, and start its lane if the others were started.
+
+        Raises:
+            OutputError: an output cannot be gone on with.
+        """
+
+        def make(generation: int) -> LaneHandle:
+            return self._make(source, outputs, generation)
+
+        slot = Slot(source.name, make, Restarts())
+        self._slots.append(slot)
+        self._sources.append((source, outputs))
+        if self._has_started:
+            slot.part.start()
+        return slot.part
+
+    def start(self) -> None:
+        """Start every lane."""
+        self._has_started = True
+        for lane in self.parts:
+            lane.start()
+
+    def remove(self, source: str) -> None:
+        """Take no more frames from a source; what is in flight goes on to its end, and nobody follows its lane."""
+        slot = self[source]
+        slot.retire()
+        slot.part.stop()
+
+    def pause(self, source: str) -> None:
+        """Take no frames from a source until `resume`."""
+        self._paused.add(source)
+        self[source].part.pause()
+
+    def resume(self, source: str) -> None:
+        """Take frames from a source again."""
+        self._paused.discard(source)
+        self[source].part.resume()
+
+    def is_paused(self, source: str) -> bool:
+        """True from `pause` to `resume`."""
+        return source in self._paused
+
+    def watch(self, now_s: float) -> list[str]:
+        """Start those again that died, end those that hang; give the sources that have ended since the last look."""
+        for slot in self._slots:
+            self._watch(slot, now_s)
+        ended = [slot.name for slot in self._slots if slot.name not in self._ended and _has_ended(slot)]
+        self._ended.update(ended)
+        return ended
+
+    def _watch(self, slot: Slot[LaneHandle], now_s: float) -> None:
+        lane = slot.part
+        if slot.is_waiting or slot.is_exhausted:
+            if slot.go_on(now_s) and slot.name in self._paused:
+                slot.part.pause()
+        elif lane.is_silent:
+            _log.warning("the lane of %s hangs; it is killed", lane.name)
+            lane.kill()
+        elif lane.has_died and not slot.is_retired:
+            slot.fail(now_s, lane.death)
+
+
+def _has_ended(slot: Slot[LaneHandle]) -> bool:
+    """True once a lane has ended and nobody follows."""
+    return not slot.part.is_alive and (slot.is_retired or slot.is_exhausted or not slot.part.has_died)

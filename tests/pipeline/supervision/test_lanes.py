@@ -1,0 +1,113 @@
+"""Places of lanes: who comes, who goes, who is followed and who waits."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from posestream.pipeline.outputs import LaneOutputs
+from posestream.pipeline.settings import OutputTable
+from posestream.pipeline.supervision.handles import LaneHandle
+from posestream.pipeline.supervision.lanes import Lanes
+from posestream.stages.source.opening import SourceSettings
+
+
+class Lane:
+    """A lane that notes what it is told."""
+
+    def __init__(self, name: str, generation: int) -> None:
+        self.name = name
+        self.told = [f"made {generation}"]
+        self.is_silent = self.has_died = False
+        self.is_alive = True
+        self.death = RuntimeError("it died")
+
+    def __getattr__(self, word: str) -> Any:
+        if word not in {"start", "stop", "kill", "pause", "resume"}:
+            raise AttributeError(word)
+        return lambda: self.told.append(word)
+
+
+@pytest.fixture
+def lanes() -> Lanes:
+    """Places for lanes of this kind."""
+    return Lanes(lambda source, _, generation: cast(LaneHandle, Lane(source.name, generation)))
+
+
+def add(lanes: Lanes, name: str) -> Lane:
+    """Add a source."""
+    return cast(Lane, lanes.add(SourceSettings("a.mp4", name), LaneOutputs(OutputTable())))
+
+
+def lane_of(lanes: Lanes, name: str) -> Lane:
+    """Give the lane that a source has now."""
+    return cast(Lane, lanes[name].part)
+
+
+def test_who_comes_later_starts_at_once(lanes: Lanes) -> None:
+    """Lanes of the beginning start together, later ones when they come."""
+    first = add(lanes, "first")
+    assert first.told == ["made 0"]
+    lanes.start()
+    later = add(lanes, "later")
+    assert (first.told, later.told) == (["made 0", "start"], ["made 0", "start"])
+    assert [source.name for source in lanes.sources] == ["first", "later"]
+
+
+def test_nobody_follows_a_lane_that_was_removed(lanes: Lanes) -> None:
+    """A removed lane drains; if it dies or hangs meanwhile it is not started again, and stays to be counted."""
+    door, gate = add(lanes, "door"), add(lanes, "gate")
+    lanes.start()
+    lanes.remove("door")
+    door.has_died = gate.has_died = True
+    for now_s in (0.0, 1.0):
+        lanes.watch(now_s)
+    assert (door.told, lane_of(lanes, "door")) == (["made 0", "start", "stop"], door)
+    assert lane_of(lanes, "gate").told == ["made 1", "start"]
+    door.has_died, door.is_silent = False, True
+    lanes.watch(2.0)
+    assert door.told[-1] == "kill"
+
+
+def test_a_restart_that_was_due_is_called_off(lanes: Lanes) -> None:
+    """A source that is removed between its lane's death and the successor's start has none."""
+    add(lanes, "door").has_died = True
+    lanes.start()
+    lanes.watch(0.0)
+    assert lanes["door"].is_waiting
+    lanes.remove("door")
+    lanes.watch(100.0)
+    assert lanes["door"].restarts == 0
+
+
+def test_who_follows_a_paused_lane_is_paused(lanes: Lanes) -> None:
+    """A pause belongs to the source, not to the lane that happened to be there."""
+    door = add(lanes, "door")
+    lanes.start()
+    lanes.pause("door")
+    door.has_died = True
+    lanes.watch(0.0)
+    lanes.watch(0.0)
+    assert lane_of(lanes, "door").told == ["made 1", "start", "pause"]
+    lanes.resume("door")
+    assert (lane_of(lanes, "door").told[-1], lanes.is_paused("door")) == ("resume", False)
+
+
+def test_each_end_is_told_once(lanes: Lanes) -> None:
+    """Who has ended for good is told at the next look and never again; who died and is followed is not."""
+    done, dead = add(lanes, "done"), add(lanes, "dead")
+    lanes.start()
+    assert lanes.watch(0.0) == []
+    done.is_alive = dead.is_alive = False
+    dead.has_died = True
+    assert lanes.watch(1.0) == ["done"]
+    assert lanes.watch(2.0) == []
+    lane_of(lanes, "dead").is_alive = False
+    assert lanes.watch(3.0) == ["dead"]
+
+
+def test_a_name_that_nobody_has(lanes: Lanes) -> None:
+    """Asking for a source that there is not is a KeyError."""
+    with pytest.raises(KeyError, match="nobody"):
+        lanes["nobody"]
