@@ -91,6 +91,8 @@ def _checked_sources(settings: Settings) -> tuple[SourceSettings, ...]:
         raise SettingsError("no source: give a video file, a folder of pictures, a camera's index or a URL")
     sources = _named(settings.source)
     _refuse_standard_input(settings, sources)
+    for source in sources:
+        open_source(source)  # touches nothing, but finds what does not fit its kind
     if sources and all(is_missing(source.url) for source in sources):
         open_source(sources[0]).open()  # says what is missing before a network is fetched for nothing
     return sources
@@ -150,6 +152,7 @@ def plan_source(
     sources = _named([*others, source])
     _refuse_standard_input(job.settings, sources)
     named = sources[-1]
+    open_source(named)  # touches nothing, but finds what does not fit its kind
     if is_missing(named.url):
         open_source(named).open()  # says what is missing
     outputs = plan_further_outputs(job.settings.output, named, others, planned)
@@ -193,7 +196,7 @@ def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
     """Give every source a name of its own.
 
     Raises:
-        SettingsError: a name that was given is not fit, or is given twice, or an address does not fit its kind.
+        SettingsError: a name that was given is not fit, or is given twice, or an address is empty.
     """
     if not all(source.url.strip() for source in sources):
         raise SettingsError("a source's address is empty: give a video file, a folder of pictures, a camera or a URL")
@@ -204,7 +207,4 @@ def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
         if given.count(name) > 1:
             raise SettingsError(f"source name {name!r} is given twice")
     derived = iter(derive_names((source.url for source in sources if not source.name), taken=given))
-    named = tuple(dataclasses.replace(source, name=source.name or next(derived)) for source in sources)
-    for source in named:
-        open_source(source)  # touches nothing, but finds what does not fit its kind
-    return named
+    return tuple(dataclasses.replace(source, name=source.name or next(derived)) for source in sources)

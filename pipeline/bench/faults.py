@@ -23,6 +23,7 @@ from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences, make_scene, synthetic_differences
 from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.supervision.run_folder import CONTROL_SOCKET
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext
 
 __all__ = ["FAULTS", "FaultsPlan", "measure_faults", "run_faults"]
@@ -170,9 +171,12 @@ def _fuzz(run: _Run) -> str:
         trouble = run.wait_for_results(head)
         if trouble:
             return trouble
-        targets = [address, *(f"ipc://{path}" for path in head.sockets())]
-        if len(targets) != 3:
-            return f"sockets were not found: {targets}"
+        sockets = {path.name: f"ipc://{path}" for path in head.sockets()}
+        if sockets.keys() != {"lanes", "replicas", CONTROL_SOCKET}:
+            return f"sockets were not found: {sockets}"
+        # It looks ten times a second and counts for itself.
+        fuzz_raw(sockets[CONTROL_SOCKET], _RAW_CONNECTIONS, run.rng.randrange(1 << 30))
+        targets = [address, sockets["lanes"], sockets["replicas"]]
         for target in targets:
             fuzz(target, run.plan.messages, run.rng.randrange(1 << 30))
             fuzz_raw(target, _RAW_CONNECTIONS, run.rng.randrange(1 << 30))
