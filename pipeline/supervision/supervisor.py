@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.dispatch.counters import FrameCounts
@@ -63,6 +63,8 @@ class Supervisor:
         self._lanes = lanes
         self._patience = patience or Patience()
         self._drain_until_s: float | None = None
+        #: How each live source's connection was when the run was stopped.
+        self._links: dict[str, LinkReport | None] = {}
         self._is_abandoned = False
         #: Lanes that did not end by themselves.
         self._hung: set[str] = set()
@@ -170,6 +172,8 @@ class Supervisor:
         """Take no more frames; what is in flight goes on to its end."""
         if not self._is_stopping:
             self._drain_until_s = time.monotonic() + self._patience.drain_s
+            # What a source was like while it was wanted; afterwards every one has ended.
+            self._links = {lane.name: lane.link for lane in self.lanes}
         for lane in self.lanes:
             lane.stop()
 
@@ -180,8 +184,6 @@ class Supervisor:
         have nothing left to do; then the dispatcher, to whom both said goodbye; then the publisher, which sends what
         the lanes have left it; the sockets' context last.
         """
-        # What a source was like while it was wanted; afterwards every one has ended.
-        links = {lane.name: lane.link for lane in self.lanes}
         self.stop()
         deadline_s = time.monotonic() + self._patience.stop_s
         if self.is_running:
@@ -190,7 +192,7 @@ class Supervisor:
         for replica in self.replicas:
             replica.stop()
         ended += [replica.join(deadline_s) or _is_killed(replica) for replica in self.replicas]
-        summary = self._summary(links)
+        summary = self._summary()
         self._dispatch.stop()
         # It ends at once, however long the others took.
         ended.append(self._dispatch_part.join(max(1.0, deadline_s - time.monotonic())))
@@ -273,7 +275,7 @@ class Supervisor:
             _log.warning("%s hangs; it is killed", replica.name)
             replica.kill()
 
-    def _summary(self, links: Mapping[str, LinkReport | None]) -> Summary:
+    def _summary(self) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.
         self._error = self._error or self._crash
         sources = tuple(
@@ -284,7 +286,7 @@ class Supervisor:
                 slot.part.paths,
                 slot.part.source_error or fate(slot, self._hung),
                 slot.restarts,
-                links[slot.name],
+                self._links.get(slot.name),
             )
             for slot in self._lanes
         )
