@@ -21,6 +21,7 @@ from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
 from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
+from posestream.pipeline.bench.publish_faults import publisher_killed, subscriber_killed
 from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences, make_scene, synthetic_differences
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.supervision.run_folder import CONTROL_SOCKET
@@ -222,6 +223,8 @@ FAULTS: dict[str, tuple[Callable[[_Run], str], bool]] = {
     "worker killed": (_worker(signal.SIGKILL), True),
     "worker stopped": (_worker(signal.SIGSTOP), True),
     "worker's wire cut": (_wire, True),
+    "subscriber killed": (subscriber_killed, True),
+    "publisher killed": (publisher_killed, True),
     "sockets fuzzed": (_fuzz, False),
     "source damaged": (_bad_neighbour, False),
     "network missing": (_no_network, False),

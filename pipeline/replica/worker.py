@@ -11,7 +11,7 @@ import time
 import zmq
 
 from posestream.models.weights import WeightStore
-from posestream.pipeline.errors import DecodeError, ExitCode, HeadError
+from posestream.pipeline.errors import DecodeError, ExitCode, HeadError, PipelineError
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import Serving, serving_of
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
@@ -78,12 +78,16 @@ class Worker:
             except zmq.ZMQError as error:
                 raise SettingsError(f"--connect {self._address}: {error.strerror}; write tcp://HOST:PORT") from error
             while time.monotonic() < deadline_s and not self._is_stopping:
-                send(head, Join(self._name, self._device))
+                try:
+                    send(head, Join(self._name, self._device))
+                except PipelineError:
+                    break  # a head that turns a key away leaves nobody to send to
                 if head.poll(int(_ASK_S * 1000)):
                     return _answer(receive(head).message)
         if self._is_stopping:
             return None
-        raise HeadError(f"no head answers at {self._address}")
+        hint = "; does it allow this key?" if self._guard.keys is not None else ""
+        raise HeadError(f"no head answers at {self._address}{hint}")
 
     def _serve(self, context: ZmqContext, serving: Serving) -> ExitCode:
         replica = Replica(self._name, context, self._address, serving, lambda: None, self._patience_s)

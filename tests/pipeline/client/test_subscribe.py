@@ -188,6 +188,7 @@ def test_without_replay_only_live_messages_come(stand: Stand) -> None:
     """Nothing is asked for; what was lost is told as a gap."""
     gaps: list[Gap] = []
     stand.publish(0)
+    stand.wait_for(1)
     with Messages(stand.address, ["door"], on_gap=gaps.append, idle_s=DEADLINE_S) as messages:
         wait_for_layout(messages)
         stand.publish(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ class Stand:
         message = a_message(n, run, source) | more
         send(self._feed, Publish(source, run, n), [msgpack.packb(message)])
         return message
+
+    def wait_for(self, published: int) -> None:
+        """Wait until so many messages have been published: the feed is a socket of its own."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self.publisher.published < published:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
 
     def tell(self, source: str = "door") -> None:
         """Publish a status."""
