@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -47,7 +47,7 @@ def _clip() -> bytes:
     """Give a few frames as H.264 in Matroska."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as output:
-        stream = output.add_stream(_ENCODER, rate=25)
+        stream = cast(av.VideoStream, output.add_stream(_ENCODER, rate=25))
         stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
         for number in range(_FRAMES):
             picture = np.full((_HEIGHT, _WIDTH, 3), 16 * number, np.uint8)
