@@ -109,10 +109,10 @@ def _open_all(
 ) -> tuple[list[_Row], list[dict[str, str]]]:
     """Open the network on every device in every precision that it has; tell what could not be opened."""
     rows: dict[str, _Row] = {}
-    left_out = []
+    left_out: list[dict[str, str]] = []
     for device, precision in _candidates():
         if not runs(device, spec):
-            reason: str | None = f"{spec.name} cannot run on it"
+            reason = f"{spec.name} cannot run on it"
         else:
             try:
                 engine = open_engine(spec, weights, device, precision)

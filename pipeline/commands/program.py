@@ -16,6 +16,7 @@ from posestream.pipeline.commands.bench import bench_command
 from posestream.pipeline.commands.console import drop_standard_output
 from posestream.pipeline.commands.control import control_command
 from posestream.pipeline.commands.demo import demo_command
+from posestream.pipeline.commands.doctor import doctor_command
 from posestream.pipeline.commands.eval import eval_command
 from posestream.pipeline.commands.keys import keys_command
 from posestream.pipeline.commands.models import models_command
@@ -43,6 +44,7 @@ for command in (
     run_command,
     control_command,
     worker_command,
+    doctor_command,
     subscribe_command,
     keys_command,
     models_command,
