@@ -99,21 +99,35 @@ def _pts(frame: Frame) -> float | None:
 
 
 def _people(people: tuple[Person, ...]) -> list[Message]:
-    """Turn people into plain objects, all keypoints in one vectorised pass."""
+    """Turn people into plain objects, all keypoints in one vectorised pass.
+
+    The arrays are so small that the number of calls counts, not the size: results go where their operands were, and
+    what only missing keypoints need is left out where there are none.
+    """
     if not people:
         return []
-    keypoints = np.array([person.keypoints for person in people], np.float64)
-    is_missing = ~np.isfinite(keypoints).all(axis=2)
-    steps = np.rint(keypoints * _STEPS)
-    np.clip(steps[:, :, 2], 0.0, _STEPS[2], out=steps[:, :, 2])
-    steps[is_missing] = np.nan
+    steps = np.array([person.keypoints for person in people], np.float64)
+    is_finite = np.isfinite(steps)
+    has_missing = not is_finite.all()
+    np.multiply(steps, _STEPS, out=steps)
+    np.rint(steps, out=steps)
+    scores = steps[:, :, 2]
+    np.maximum(scores, 0.0, out=scores)
+    np.minimum(scores, _STEPS[2], out=scores)
+    if has_missing:
+        is_missing = ~is_finite.all(axis=2)
+        steps[is_missing] = np.nan
+    boxes = _boxes(steps[:, :, :2])
+    np.divide(steps, _STEPS, out=steps)
     # + 0.0 makes a negative zero positive: "-0.0" is valid JSON, but nobody expects it.
-    rows = (steps / _STEPS + 0.0).tolist()
-    for person, keypoint in np.argwhere(is_missing).tolist():
-        rows[person][keypoint] = None
+    np.add(steps, 0.0, out=steps)
+    rows = steps.tolist()
+    if has_missing:
+        for person, keypoint in np.argwhere(is_missing).tolist():
+            rows[person][keypoint] = None
     return [
         {"id": None, "score": _score(person.score), "bbox": box, "keypoints": row}
-        for person, box, row in zip(people, _boxes(steps[:, :, :2]), rows, strict=True)
+        for person, box, row in zip(people, boxes, rows, strict=True)
     ]
 
 
@@ -122,11 +136,16 @@ def _boxes(xy_steps: NDArray[np.float64]) -> list[list[float] | None]:
 
     It is taken from the rounded keypoints (NaN where missing), so that it holds just what is told.
     """
+    boxes = np.empty((len(xy_steps), 4))
+    low, size = boxes[:, :2], boxes[:, 2:]
     # fmin and fmax pass over NaN, which np.min and np.max would give.
-    low = np.fmin.reduce(xy_steps, axis=1)
-    high = np.fmax.reduce(xy_steps, axis=1)
-    boxes = (np.concatenate([low, high - low], axis=1) / _STEPS[0] + 0.0).tolist()
-    return [None if math.isnan(box[0]) else box for box in boxes]
+    np.fmin.reduce(xy_steps, axis=1, out=low)
+    np.fmax.reduce(xy_steps, axis=1, out=size)
+    np.subtract(size, low, out=size)
+    np.divide(boxes, _STEPS[0], out=boxes)
+    np.add(boxes, 0.0, out=boxes)
+    rows = boxes.tolist()
+    return [None if math.isnan(row[0]) else row for row in rows]
 
 
 def _score(score: float) -> float:
