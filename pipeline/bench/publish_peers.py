@@ -22,7 +22,7 @@ __all__ = ["listen_decoding", "listen_receiving", "publish"]
 #: What stands in a message before the time at which it was published, as msgpack has it.
 _PUBLISHED = msgpack.packb("published_at") + b"\xcb"
 _DOUBLE = struct.Struct(">d")
-#: Longest wait for a publisher to listen, in seconds.
+#: Longest wait for a publisher to listen or to be heard, in seconds.
 _START_S = 30.0
 _SOURCE = "bench"
 
@@ -121,9 +121,8 @@ def listen_decoding(config: dict[str, Any]) -> None:
         key=config["key"] or None,
         server_key=config["server_key"] or None,
     ) as poses:
-        messages = poses._messages
-        while messages.layout is None:
-            messages.wait(0.1)
+        if not poses.wait_until_heard(_START_S):
+            sys.exit(f"{config['address']} was not heard within {_START_S:.0f} s")
         _say({"is_ready": True})
         delays_s, numbers = [], []
         for result in poses:

@@ -46,6 +46,10 @@ class Subscription(Iterator[PosesResult]):
         """What the keypoints mean: `keypoints` has their names; None before the publisher has told it."""
         return self._messages.layout
 
+    def wait_until_heard(self, timeout_s: float) -> bool:
+        """Wait until the publisher knows of this subscription and has told its layout; False if it has not in time."""
+        return self._messages.wait_for_layout(timeout_s)
+
     def close(self) -> None:
         """Listen no more."""
         self._messages.close()

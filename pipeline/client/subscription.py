@@ -200,6 +200,13 @@ class Messages(_Common):
             self._receive()
         self._take(self._core.tick())
 
+    def wait_for_layout(self, timeout_s: float) -> bool:
+        """Wait until the publisher has told its layout; False if it has not in time. What comes meanwhile is kept."""
+        deadline_s = time.monotonic() + timeout_s
+        while self.layout is None and (left_s := deadline_s - time.monotonic()) > 0:
+            self.wait(min(left_s, _LOOK_S))
+        return self.layout is not None
+
     def _receive(self) -> None:
         """Take what has come, some at once: to poll for each costs as much as to receive it."""
         for _ in range(_AT_ONCE):

@@ -83,6 +83,16 @@ def test_results_are_typed(stand: Stand) -> None:
     np.testing.assert_array_equal(result.people[0].keypoints, np.array([[1, 2, 0.5], [np.nan] * 3], np.float32))
 
 
+def test_one_can_wait_until_a_publisher_is_heard(stand: Stand) -> None:
+    """A publisher is heard once it tells its layout, before any message; where none is, the wait ends with False."""
+    with telling(stand), subscribe(stand.address, idle_s=DEADLINE_S) as poses:
+        assert poses.layout is None
+        assert poses.wait_until_heard(DEADLINE_S)
+        assert poses.layout is not None
+    with subscribe(f"{stand.address}-of-nobody") as poses:
+        assert not poses.wait_until_heard(0.01)
+
+
 def test_asyncio_gives_the_same(stand: Stand) -> None:
     """`async for` gives each result in order, and another task has its turn meanwhile."""
 
