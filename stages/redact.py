@@ -11,6 +11,8 @@ __all__ = ["is_url", "redacted", "redacted_text"]
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 #: User and password, as FFmpeg finds them: up to the last "@" before the path.
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
+#: The values of `key=value` in a path, where many recorders take user and password: `/user=me&password=…`.
+_PATH_VALUES = re.compile(r"(?<==)[^/&;]+")
 #: An address inside a text: to the next blank or quote, and with a password's blanks as far as its "@".
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://(?:[^\s'\"<>]*@)?[^\s'\"<>]*")
 
@@ -21,7 +23,7 @@ def is_url(url: str) -> bool:
 
 
 def redacted(url: str) -> str:
-    """Give an address without user, password, query and fragment, fit for messages and logs."""
+    """Give an address without user, password, query, fragment and the values in its path, fit for messages and logs."""
     if not is_url(url):
         return url
     try:
@@ -35,7 +37,8 @@ def redacted(url: str) -> str:
         # A local path, which urlunsplit would write without its "//".
         return f"{parts.scheme}://{parts.path}"
     # Cameras also take passwords and tokens in the query.
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "…" if parts.query else "", ""))
+    path = _PATH_VALUES.sub("…", parts.path)
+    return urlunsplit((parts.scheme, parts.netloc, path, "…" if parts.query else "", ""))
 
 
 def redacted_text(text: str) -> str:

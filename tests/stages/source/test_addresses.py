@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import cv2
 import pytest
@@ -17,13 +17,7 @@ from posestream.stages.source.link_state import LinkPhase
 from posestream.stages.source.opening import SourceSettings, open_source
 
 from .fake_link import DEADLINE_S
-
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    """Serves files without a log."""
-
-    def log_message(self, *args):
-        """Say nothing."""
+from .quiet_files import QuietFiles
 
 
 class MotionJpeg(BaseHTTPRequestHandler):
@@ -48,26 +42,6 @@ class MotionJpeg(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         """Say nothing."""
-
-
-@pytest.fixture
-def serve():
-    """Give a function that starts a server and tells its address."""
-    servers = []
-
-    def start(handler):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        servers.append((server, thread))
-        return f"127.0.0.1:{server.server_address[1]}"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_motion_jpeg(media, serve):

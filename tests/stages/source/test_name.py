@@ -62,6 +62,7 @@ def test_names_are_valid_and_unique(urls):
         ("http://cam/video?password=secret", "http://cam/video?…"),
         ("http://cam/video#secret", "http://cam/video"),
         ("rtsp://user:secret/x#y?@cam/live", "rtsp://cam"),
+        ("rtsp://cam/user=me&password=secret&channel=1", "rtsp://cam/user=…&password=…&channel=…"),
         ("rtsp://cam/stream@1", "rtsp://cam/stream@1"),
         ("clip@home.mp4", "clip@home.mp4"),
     ],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,7 @@ from posestream.stages.errors import SourceError
 from posestream.stages.source.opening import SourceSettings
 from posestream.stages.source.stream import StreamSource
 
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    """Serves files without a log."""
-
-    def log_message(self, *args):
-        """Say nothing."""
+from .quiet_files import QuietFiles
 
 
 class EndlessStream(BaseHTTPRequestHandler):
@@ -41,25 +35,6 @@ class EndlessStream(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         """Say nothing."""
-
-
-@pytest.fixture
-def serve():
-    """Give a function that starts a server and tells its address."""
-    servers = []
-
-    def start(handler):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        servers.append((server, thread))
-        return f"127.0.0.1:{server.server_address[1]}"
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_recording_over_http(media, tmp_path, serve):
