@@ -109,6 +109,7 @@ def _chosen(settings: Settings, store: WeightStore, progress: Progress) -> tuple
     wanted = min(devices, key=is_simulated, default=settings.network.device)
     choice = choose(settings.network.model, wanted, store, load_registry(), progress)
     _log.info("%s", choice.reason)
+    settings.group.check_fits(choice.spec.layout)
     devices = tuple(choice.device if device == "auto" else device for device in devices)
     for device in devices:
         if not runs(device, choice.spec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ _Recording: TypeAlias = JsonlSettings | CocoSettings | CsvSettings | VideoSettin
 
 #: What stands for the source's name in a path.
 _PLACE = "{source}"
+#: What looks as if it stood for something.
+_ANY_PLACE = re.compile(r"\{\w*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,18 @@ def _is_recording(settings: Any) -> TypeGuard[_Recording]:
 
 
 def _resolved(path: Path, source: str, own_name: str, is_alone: bool) -> Path:
-    """Put the source's name where its place is, or its own name below the path where several sources share it."""
+    """Put the source's name where its place is, or its own name below the path where several sources share it.
+
+    Raises:
+        SettingsError: another place is in the path, or a file was probably meant where only a folder can be.
+    """
+    unknown = next((place for place in _ANY_PLACE.findall(str(path)) if place != _PLACE), None)
+    if unknown is not None:
+        raise SettingsError(f"output {path}: {unknown} stands for nothing; {_PLACE} stands for the source's name")
     if _PLACE in str(path):
         return Path(str(path).replace(_PLACE, source))
-    return path if is_alone else path / own_name
+    if is_alone:
+        return path
+    if path.suffix and path.suffix == Path(own_name).suffix and not path.is_dir():
+        raise SettingsError(f"output {path} is one file for several sources; write {_PLACE} into it")
+    return path / own_name

@@ -262,6 +262,8 @@ def merged(base: Raw, over: Raw) -> Raw:
 
 def _merged_list(base: list[Any], over: Raw, name: str) -> list[Any]:
     for number, value in over.items():
+        if number.isidentifier():
+            raise SettingsError(f"{name} is a list, counted from 0: write {name}.0.{number}")
         if not number.isdecimal() or int(number) >= len(base):
             raise SettingsError(f"{name}.{number}: there are {len(base)} of {name}, counted from 0")
         if isinstance(base[int(number)], dict) and not isinstance(value, dict):
@@ -286,6 +288,9 @@ _KINDS = {
     "dataclass_type": "input should be a table",
     "tuple_type": "input should be a list",
     "path_type": "input should be a path in quotes",
+    "bool_parsing": "input should be true or false",
+    "int_parsing": "input should be a whole number",
+    "float_parsing": "input should be a number",
 }
 
 
@@ -320,5 +325,5 @@ def _keys_of(kind: Any) -> dict[str, Any]:
 
 
 def _nearest(key: str, known: Iterable[str], path: str) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     return f"; did you mean {path}{near[0]}?" if near else f"; known are: {', '.join(known)}"

@@ -146,9 +146,9 @@ def test_several_sources_with_their_names(
 
 def test_several_sources_in_one_folder(cli: CommandLine, network: FakeNetwork, clip: Path) -> None:
     """With several sources a path without {source} is a folder with a file for each; the same source counts twice."""
-    assert cli("run", clip, clip, "--save-jsonl", "lines", "--save-video", "videos.mp4").code == 0
+    assert cli("run", clip, clip, "--save-jsonl", "lines", "--save-images", "pictures").code == 0
     assert files(Path("lines")) == ["clip-2.jsonl", "clip.jsonl"]
-    assert files(Path("videos.mp4")) == ["clip-2.mp4", "clip.mp4"]
+    assert files(Path("pictures")) == ["clip", "clip-2"]
 
 
 def test_max_frames_counts_for_each_source(

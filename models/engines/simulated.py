@@ -239,7 +239,7 @@ def _parsed(device: str) -> tuple[Service, Path | None]:
     except ValueError:
         service = Service(math.nan)
     if not all(0 <= part <= _MAX_SERVICE_S for part in (service.fixed_s, service.each_s or 0.0)):
-        raise EngineError(f"device {device}: write simulated:MILLISECONDS or simulated:MILLISECONDS:MAPS.npz")
+        raise EngineError(f"device {device}: write simulated:MILLISECONDS[:MAPS.npz]; MILLISECONDS may be FIXED+EACH")
     return service, Path(path) if path else None
 
 

@@ -26,12 +26,14 @@ class Group:
     changes that docs/grouping.md gives the reasons and the figures for. It may be used by several threads at once.
 
     Raises:
-        SettingsError: the implementation that the settings ask for is not there.
+        SettingsError: the implementation that the settings ask for is not there, or nobody can have as many keypoints.
     """
 
     def __init__(self, layout: Layout, settings: GroupSettings | None = None) -> None:
+        settings = settings or GroupSettings()
+        settings.check_fits(layout)
         self._layout = layout
-        self._decode = make_decoder(layout, settings or GroupSettings())
+        self._decode = make_decoder(layout, settings)
 
     def __repr__(self) -> str:
         return f"<Group {self._layout.name} {self._decode.name}>"

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from posestream.models.layout import Layout
 from posestream.stages.errors import SettingsError
 
 __all__ = ["SAMPLES", "GroupSettings", "Implementation"]
@@ -50,6 +51,16 @@ class GroupSettings:
         for name in ("least_parts", "most_people", "most_peaks_per_part"):
             if not 1 <= getattr(self, name) <= MOST:
                 raise SettingsError(f"group.{name} = {getattr(self, name)} is outside 1…{MOST}")
+
+    def check_fits(self, layout: Layout) -> None:
+        """Make sure that somebody of this layout can be found.
+
+        Raises:
+            SettingsError: nobody has so many keypoints.
+        """
+        if self.least_parts > len(layout.keypoints):
+            have = f"people of {layout.name} have {len(layout.keypoints)} keypoints"
+            raise SettingsError(f"group.least_parts = {self.least_parts}: {have}")
 
     @property
     def least_agreeing(self) -> int:

@@ -100,6 +100,27 @@ def test_a_file_that_exists_is_refused_unless_it_may_be_replaced(tmp_path: Path)
     assert len(plan({**output, "overwrite": True}, "front", "back")) == 2
 
 
+def test_one_file_for_several_sources_is_refused(tmp_path: Path) -> None:
+    """A path that names a file is not made a folder for several sources, unless it is one already."""
+    output = {"jsonl": {"path": str(tmp_path / "all.jsonl")}}
+    assert "is one file for several sources; write {source} into it" in refused(output, "front", "back")
+    (tmp_path / "all.jsonl").mkdir()
+    assert jsonl_paths(plan(output, "front", "back"))[0] == tmp_path / "all.jsonl/front.jsonl"
+
+
+@pytest.mark.parametrize("names", [("door",), ("front", "back")])
+def test_a_misspelt_place_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Only {source} stands for something in a path; no file is called {sorce}."""
+    output = {"jsonl": {"path": str(tmp_path / "{sorce}.jsonl")}}
+    assert "{sorce} stands for nothing; {source} stands for the source's name" in refused(output, *names)
+
+
+@pytest.mark.parametrize("kind", ["csv", "coco"])
+def test_only_lines_go_to_standard_output(kind: str) -> None:
+    """`-` for another output is no file of that name."""
+    assert "- is standard output" in refused({kind: {"path": "-"}}, "door")
+
+
 @pytest.mark.parametrize(("kind", "ending"), [("images", "rendered.jpg"), ("openpose_json", "keypoints.json")])
 def test_a_folder_with_such_files_is_refused_unless_they_may_be_replaced(
     tmp_path: Path, kind: str, ending: str

@@ -88,6 +88,17 @@ def test_an_unknown_key_that_is_like_no_other_lists_the_known_ones() -> None:
     assert line == "job.toml: unknown key output.jsonl.zzz; known are: path"
 
 
+def test_a_key_that_is_far_from_all_lists_the_known_ones() -> None:
+    """No guess is better than a wrong one."""
+    assert "address; known are: url, name" in wrong({"source": [{"address": "a.mp4"}]})
+
+
+def test_a_lists_table_is_addressed_by_number() -> None:
+    """Who forgets the number is told where it goes."""
+    with pytest.raises(SettingsError, match=r"^source is a list, counted from 0: write source\.0\.name$"):
+        merged({"source": [{"url": "a"}]}, parse_assignment("source.name=abc"))
+
+
 def test_keys_are_checked_before_values() -> None:
     """A misspelt key is told first, since a wrong value may only follow from it."""
     assert "unknown key" in wrong({"network": {"net_height": "tall", "devise": "cpu"}})
@@ -99,6 +110,8 @@ def test_keys_are_checked_before_values() -> None:
         ({"network": {"net_height": "tall"}}, "network.net_height = 'tall': "),
         ({"network": {"net_height": 100}}, "network.net_height = 100: "),
         ({"network": {"net_height": 0}}, "network.net_height = 0: "),
+        ({"network": {"flip": "maybe"}}, "network.flip = 'maybe': input should be true or false"),
+        ({"replicas": {"batch": "x"}}, "replicas.batch = 'x': input should be a whole number"),
         ({"network": {"precision": "f8"}}, "network.precision = 'f8': "),
         ({"network": "cpu"}, "network = 'cpu': "),
         ({"replicas": {"requests": -1}}, "replicas.requests = -1: "),
@@ -237,7 +250,7 @@ def test_a_table_in_a_list_is_not_replaced_by_a_value() -> None:
         merged({"source": [{"url": "a"}]}, parse_assignment("source.0=b.mp4"))
 
 
-@pytest.mark.parametrize("number", ["2", "-1", "first", "²"])
+@pytest.mark.parametrize("number", ["2", "-1", "²"])
 def test_a_number_that_a_list_does_not_have_is_told(number: str) -> None:
     """The line says how many there are."""
     with pytest.raises(SettingsError, match="there are 2 of source, counted from 0"):

@@ -275,6 +275,14 @@ def test_maps_beyond_all_sizes_are_refused() -> None:
         Group(LAYOUT)(maps)
 
 
+def test_more_parts_than_a_person_has_are_refused() -> None:
+    """A setting under which nobody could ever be found is an error that says so."""
+    layout = LAYOUTS["openpose-18"]
+    assert Group(layout, GroupSettings(least_parts=18))
+    with pytest.raises(SettingsError, match="least_parts = 19: people of openpose-18 have 18 keypoints"):
+        Group(layout, GroupSettings(least_parts=19))
+
+
 @pytest.mark.parametrize("setting", [{"peak_threshold": 1.5}, {"limb_agreement": -0.1}, {"most_people": 0}])
 def test_settings_without_sense_are_refused(setting: dict[str, float]) -> None:
     """A setting outside its range is an error that names it."""
