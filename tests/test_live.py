@@ -95,6 +95,72 @@ def test_a_stop_whatever_the_cameras_do(tmp_path: Path, server: RtspServer, mode
     assert took_s < STOP_S
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write three minutes of video at 25 fps, small pictures."""
+    path = tmp_path_factory.mktemp("long") / "clip.mp4"
+    return media.write_video(path, media.numbered(50, 64, 64) * 90, rate=25, options={"preset": "ultrafast"})
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_stop_of_a_slow_engine(tmp_path: Path, long_clip: Path, mode: str) -> None:
+    """Live frames wait in no replica: each is young when its inference begins, and a stop finishes that one at most."""
+    words = (long_clip, "--realtime", "--mode", mode, "--save-jsonl", "-", "--net-height", 64)
+    with started(tmp_path, *words, "--set", 'replicas.devices=["simulated:700"]') as process:
+        assert process.stdout
+        before = []
+        while sum(message["type"] == "poses" for message in before) < 4:
+            before.append(json.loads(process.stdout.readline()))
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=DEADLINE_S)
+    after = messages(rest)
+    assert process.returncode == 0
+    told = [f"{m['stage']}/{m['reason']}" if m["type"] == "drop" else "poses" for m in [*before, *after]]
+    assert set(told) <= {"poses", "decode/newer", "dispatch/newer", "dispatch/expired", "dispatch/stopped"}
+    # One may have been done already, and its line been on the way here.
+    assert [message["type"] for message in after].count("poses") <= 2
+
+
+def listen(address: str, heard: list[tuple[bytes, dict[str, Any]]], until: threading.Event) -> None:
+    """Note status messages until the event is set."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as listener:
+        listener.setsockopt(zmq.SUBSCRIBE, b"")
+        listener.connect(address)
+        while not until.is_set():
+            if listener.poll(100):
+                topic, packed = listener.recv_multipart()
+                heard.append((topic, msgpack.unpackb(packed)))
+
+
+@pytest.mark.parametrize("mode", ["threads", "processes"])
+def test_a_stop_in_an_inference_that_does_not_end(tmp_path: Path, long_clip: Path, mode: str) -> None:
+    """What an engine has of a live source is waited for a little while only, then dropped, and every file is whole."""
+    status, ended = f"ipc://{tmp_path}/status", threading.Event()
+    heard: list[tuple[bytes, dict[str, Any]]] = []
+    listener = threading.Thread(target=listen, args=(status, heard, ended))
+    listener.start()
+    words = (long_clip, "--realtime", "--mode", mode, "--save-jsonl", "a.jsonl", "--net-height", 64)
+    device = ("--set", 'replicas.devices=["simulated:60000"]', "--set", f'pipeline.status=["{status}"]')
+    with started(tmp_path, *words, *device) as process:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not any(replica["held"] for _, told in heard[-2:] for replica in told.get("replicas", ())):
+            assert time.monotonic() < deadline_s
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stopped_s = time.monotonic()
+        _, err = process.communicate(timeout=DEADLINE_S)
+        took_s = time.monotonic() - stopped_s
+    ended.set()
+    listener.join()
+    assert process.returncode == 0, err
+    assert took_s < STOP_S
+    told = messages(tmp_path / "a.jsonl")
+    assert [message["seq"] for message in told] == list(range(len(told)))
+    assert {message["type"] for message in told} == {"drop"}
+    assert "dispatch/stopped" in {f"{message['stage']}/{message['reason']}" for message in told}
+
+
 def leaks(folder: Path, secret: str, *texts: str) -> list[str]:
     """List where a secret stands: in texts, in files, and in names of files."""
     paths = list(folder.rglob("*"))
@@ -106,24 +172,13 @@ def leaks(folder: Path, secret: str, *texts: str) -> list[str]:
     ]
 
 
-def listen(address: str, heard: list[tuple[bytes, dict[str, object]]], until: threading.Event) -> None:
-    """Note status messages until the event is set."""
-    with zmq.Context() as context, context.socket(zmq.SUB) as listener:
-        listener.setsockopt(zmq.SUBSCRIBE, b"")
-        listener.connect(address)
-        while not until.is_set():
-            if listener.poll(100):
-                topic, packed = listener.recv_multipart()
-                heard.append((topic, msgpack.unpackb(packed)))
-
-
 @rtsp.needs_server
 @pytest.mark.parametrize("mode", ["threads", "processes"])
 def test_passwords_are_nowhere(tmp_path: Path, clip: Path, mode: str) -> None:
     """A password in an address is in no output, log, status or file name, be it right or wrong, even debugging."""
     secret, status = "s3cr3t-w0rd", f"ipc://{tmp_path}/status"
     ended = threading.Event()
-    heard: list[tuple[bytes, dict[str, object]]] = []
+    heard: list[tuple[bytes, dict[str, Any]]] = []
     listener = threading.Thread(target=listen, args=(status, heard, ended))
     listener.start()
     with RtspServer(clip, login=f"me:{secret}") as server:

@@ -45,6 +45,13 @@ class Engine(Protocol):
         """
 
     @property
+    def at_once(self) -> int:
+        """How many of those it truly works on at once; the others wait inside, so that it never waits for its owner.
+
+        It may grow as `capacity` does.
+        """
+
+    @property
     def batch(self) -> int:
         """How many pictures of one size it likes to be given together: from 1, where that gains nothing, to `capacity`.
 

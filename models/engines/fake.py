@@ -88,6 +88,11 @@ class FakeEngine:
         return self._capacity
 
     @property
+    def at_once(self) -> int:
+        """All of them."""
+        return self._capacity
+
+    @property
     def batch(self) -> int:
         """How many pictures it takes together."""
         return self._batch

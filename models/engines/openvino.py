@@ -118,6 +118,8 @@ class OpenVinoEngine:
         self._spec = spec
         self._requests = requests
         self._capacity = requests or _FIRST_CAPACITY
+        #: What OpenVINO finds best: as many requests as it has streams.
+        self._streams = 1
         self._compiled: dict[tuple[int, int], _Compiled] = {}
         self._compiling = threading.Lock()
         self._running: dict[int, _Request] = {}
@@ -146,6 +148,11 @@ class OpenVinoEngine:
     def capacity(self) -> int:
         """How many pictures it works on at once; two until the first size is compiled, unless it was told."""
         return self._capacity
+
+    @property
+    def at_once(self) -> int:
+        """How many of them OpenVINO works on at once; one until the first size is compiled."""
+        return min(self._streams, self._capacity)
 
     @property
     def batch(self) -> int:
@@ -256,9 +263,9 @@ class OpenVinoEngine:
         except RuntimeError as error:
             size = "pictures of any size" if height == _ANY else f"{width}×{height} pictures"
             raise EngineError(f"{self._spec.name}: OpenVINO cannot compile it for {size}: {brief(error)}") from error
+        self._streams = max(self._streams, int(network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
         if not self._requests:
-            best = int(network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-            self._capacity = max(self._capacity, 2 * best)
+            self._capacity = max(self._capacity, 2 * self._streams)
         return network
 
 

@@ -103,6 +103,11 @@ class ThreadedEngine:
         return self._capacity
 
     @property
+    def at_once(self) -> int:
+        """One inference's pictures."""
+        return self._batch
+
+    @property
     def batch(self) -> int:
         """How many pictures it takes together."""
         return self._batch

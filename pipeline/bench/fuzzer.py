@@ -37,7 +37,7 @@ _TASK = Task("fuzz", 3, 1.5, 16, 24, 0.5, 0.5, 48, 32)
 #: Proper messages that are cut and changed.
 _VALID: tuple[Message, ...] = (
     _TASK,
-    LaneHello("fuzz", False, None, 0),
+    LaneHello("fuzz", False, False, None, 0),
     LaneEnd("fuzz"),
     ReplicaHello("fuzz", "an engine", 4, 2),
     Heartbeat("fuzz", False, 4, 2),

@@ -40,12 +40,12 @@ class Delivery:
         """Keep a task until its frame is given to a replica, or ends."""
         self._tasks[key] = (task, picture)
 
-    def welcome(self, source: str, credit: int, *, is_live: bool) -> None:
+    def welcome(self, source: str, credit: int, *, keeps_newest: bool) -> None:
         """Begin to speak to a lane; tasks of one that died are not to be taken for those of the lane that goes on."""
         for key in [key for key in self._tasks if key.source == source]:
             del self._tasks[key]
         self._listening[source] = None
-        (self._fresh.add if is_live else self._fresh.discard)(source)
+        (self._fresh.add if keeps_newest else self._fresh.discard)(source)
         send_to(self._lanes, results_identity(source), Welcome(credit))
 
     def tell_credits(self, credit: int) -> None:

@@ -36,6 +36,8 @@ class Dispatcher:
         #: Results of frames that had been handed out again.
         self.recovered = 0
         self.ignored = 0
+        #: When a stopped run waits for live sources no more; None: it is not stopped.
+        self._live_until_s: float | None = None
 
     def __repr__(self) -> str:
         waiting = sum(frame.is_waiting for source in self._sources.values() for frame in source.frames.values())
@@ -79,14 +81,18 @@ class Dispatcher:
 
     # lanes
 
-    def lane_joined(self, name: str, *, is_live: bool, max_age_s: float | None, first_seq: int = 0) -> list[Action]:
+    def lane_joined(
+        self, name: str, *, is_live: bool, max_age_s: float | None, first_seq: int = 0, keeps_newest: bool | None = None
+    ) -> list[Action]:
         """Begin to take frames from a source, or go on from `first_seq` after its lane died.
 
         What was in flight is forgotten: the lane that held it is gone. Frames from `first_seq` on that had ended are
-        done again, since an output did not hold them yet.
+        done again, since an output did not hold them yet. `keeps_newest`: only the newest is to wait; None: where it
+        is live.
         """
         if name not in self._sources:
-            self._sources[name] = SourceRecord(is_live, max_age_s, next_seq=first_seq)
+            newest = is_live if keeps_newest is None else keeps_newest
+            self._sources[name] = SourceRecord(is_live, newest, max_age_s, next_seq=first_seq)
         else:
             self._sources[name].go_back(first_seq)
         return []
@@ -110,7 +116,9 @@ class Dispatcher:
             return self._comes_again(source.frames[key.seq], now_s)
         source.counts.taken += 1
         source.next_seq += 1
-        frame = source.frames[key.seq] = FrameInFlight(key, captured_s, size, now_s)
+        frame = source.frames[key.seq] = FrameInFlight(key, captured_s, size, now_s, source.is_live)
+        if self._is_unwanted(frame):
+            return self._drop(key, Stage.DISPATCH, Reason.STOPPED)
         self._waiting.add(frame)
         return self._keep_newest(key.source) + self._hand_out(now_s)
 
@@ -140,14 +148,15 @@ class Dispatcher:
 
     # replicas
 
-    def replica_joined(self, name: str, credit: int, now_s: float, batch: int = 1) -> list[Action]:
+    def replica_joined(self, name: str, credit: int, now_s: float, batch: int = 1, fresh: int = 0) -> list[Action]:
         """Meet a replica; `credit` frames are what it will hold at once, 0 while it loads.
 
-        It likes to be given `batch` frames of one size together.
+        It likes to be given `batch` frames of one size together. `fresh` of those that it holds may be frames of live
+        sources; 0: all of them.
         """
         # Loading anew, it is another life under the same name: nobody has what the former one held.
         actions = self.replica_lost(name, now_s) if credit == 0 and name in self._replicas else []
-        return actions + self.replica_heard(name, now_s, is_loading=False, credit=credit, batch=batch)
+        return actions + self.replica_heard(name, now_s, is_loading=False, credit=credit, batch=batch, fresh=fresh)
 
     def replica_heard(
         self,
@@ -157,17 +166,18 @@ class Dispatcher:
         is_loading: bool,
         credit: int,
         batch: int = 1,
+        fresh: int = 0,
         held: Collection[FrameKey] | None = None,
     ) -> list[Action]:
         """Note a replica's heartbeat; one that was given up (the whole process may have slept) is back by it.
 
         `held` is what it says to have: what it should have and has not is handed out again, and it is not to blame.
         """
-        self._replicas.hear(name, now_s, is_loading=is_loading, credit=credit, batch=batch)
+        self._replicas.hear(name, now_s, is_loading=is_loading, credit=credit, batch=batch, fresh=fresh)
         missing = []
         if held is not None:
             missing = self._replicas.missing(name, held, now_s - self._settings.way_timeout_s)
-        return [*map(self._recall, missing), *self._hand_out(now_s)]
+        return [*self._recalled(missing), *self._hand_out(now_s)]
 
     def replica_lost(self, name: str, now_s: float) -> list[Action]:
         """Take back what a replica holds: it died, hung or left."""
@@ -180,7 +190,7 @@ class Dispatcher:
         """Take back what a replica holds, without blaming the frames."""
         if name not in self._replicas:
             return self._ignore()
-        return [*map(self._recall, self._replicas.remove(name)), *self._hand_out(now_s)]
+        return [*self._recalled(self._replicas.remove(name)), *self._hand_out(now_s)]
 
     def result(self, name: str, key: FrameKey, infer_s: float, now_s: float) -> list[Action]:
         """End a frame whose people were found; a result that nobody waits for is ignored."""
@@ -211,7 +221,23 @@ class Dispatcher:
         silent = self._replicas.silent(now_s, patience.heartbeat_timeout_s, patience.loading_timeout_s)
         # All of them first: none is to be given what another one held.
         lost = [frame for name in silent for frame in self._replicas.remove(name)]
-        return [*(action for frame in lost for action in self._lose(frame)), *self._hand_out(now_s)]
+        actions = [action for frame in lost for action in self._lose(frame)]
+        if self._live_until_s is not None and now_s >= self._live_until_s:
+            actions += self.abandon(name for name, source in self._sources.items() if source.is_live)
+        return actions + self._hand_out(now_s)
+
+    def wind_down(self, now_s: float) -> list[Action]:
+        """Begin on no more frames of live sources: the run is stopped, and only recorded sources are finished.
+
+        What engines have of them is waited for a little longer.
+        """
+        if self._live_until_s is not None:
+            return []
+        self._live_until_s = now_s + self._settings.live_stop_s
+        unwanted = [frame for source in self._sources.values() for frame in source.frames.values()]
+        unwanted = [frame for frame in unwanted if frame.phase is not Phase.HELD and self._is_unwanted(frame)]
+        dropped = [action for frame in unwanted for action in self._drop(frame.key, Stage.DISPATCH, Reason.STOPPED)]
+        return dropped + self._hand_out(now_s)
 
     def abandon(self, source_names: Iterable[str]) -> list[Action]:
         """Drop everything in flight of these sources as stopped: nobody is left who could do it."""
@@ -236,7 +262,7 @@ class Dispatcher:
     def _keep_newest(self, name: str) -> list[Action]:
         """Drop what waits of a live source but the newest, those that came again included."""
         source = self._sources[name]
-        if not source.is_live:
+        if not source.keeps_newest:
             return []
         waiting = [frame for frame in source.frames.values() if frame.is_waiting]
         *older, newest = sorted(waiting, key=lambda frame: frame.key.seq)
@@ -248,13 +274,22 @@ class Dispatcher:
         frame.losses += 1
         if frame.losses >= self._settings.poison_after:
             return self._drop(frame.key, Stage.INFER, Reason.POISON)
-        return [self._recall(frame)]
+        return self._recall(frame)
 
-    def _recall(self, frame: FrameInFlight) -> RecallFrame:
+    def _recalled(self, frames: Iterable[FrameInFlight]) -> list[Action]:
+        return [action for frame in frames for action in self._recall(frame)]
+
+    def _recall(self, frame: FrameInFlight) -> list[Action]:
+        if self._is_unwanted(frame):
+            return self._drop(frame.key, Stage.DISPATCH, Reason.STOPPED)
         frame.phase = Phase.RECALLED
         frame.was_recalled = True
         self.redelivered += 1
-        return RecallFrame(frame.key)
+        return [RecallFrame(frame.key)]
+
+    def _is_unwanted(self, frame: FrameInFlight) -> bool:
+        """Tell whether a frame is not to be begun on any more."""
+        return frame.is_live and self._live_until_s is not None
 
     def _drop(self, key: FrameKey, stage: Stage, reason: Reason) -> list[Action]:
         return self._end(key, Drop(key, stage, reason))

@@ -36,6 +36,8 @@ class FrameInFlight:
     size: Size
     #: Since when it waits, or a frame of its source that it took the place of.
     since_s: float
+    #: True: its source's frames come by themselves, and it is of use only while it is fresh.
+    is_live: bool = False
     phase: Phase = Phase.WAITING
     #: Replicas that were lost, or failed, with it in hand.
     losses: int = 0
@@ -64,7 +66,10 @@ class FrameInFlight:
 class SourceRecord:
     """A source and its frames in flight by seq."""
 
+    #: True where frames come by themselves: none waits inside a replica, and none is begun once the run is stopped.
     is_live: bool
+    #: True: of the frames that wait only the newest is wanted.
+    keeps_newest: bool
     max_age_s: float | None
     frames: dict[int, FrameInFlight] = field(default_factory=dict)
     counts: FrameCounts = field(default_factory=FrameCounts)
@@ -115,6 +120,8 @@ class ReplicaRecord:
 
     heard_s: float
     credits: int = 0
+    #: How many of those may be frames of live sources.
+    fresh_credits: int = 0
     #: How many frames of one size it likes to be given together.
     batch: int = 1
     is_loading: bool = True
@@ -135,6 +142,12 @@ class ReplicaRecord:
         first = next(iter(self.held.values()), None)
         is_trying = first is not None and first.is_on_trial and first.is_in_flight
         return 0 if self.is_loading or is_trying else self.credits - len(self.held)
+
+    @property
+    def free_fresh(self) -> int:
+        """How many more frames it takes where one of them is a live source's: what its engine begins on soon."""
+        # A batch that it likes must fit, or the frame would wait for ever.
+        return self.free - self.credits + min(self.credits, max(self.fresh_credits, self.most))
 
     @property
     def most(self) -> int:

@@ -73,6 +73,7 @@ class DispatchLoop:
         self._serve_message = serve
         self._dispatcher = Dispatcher(settings or DispatcherSettings())
         self._stopping = threading.Event()
+        self._winding_down = threading.Event()
         self._abandoning = threading.Event()
         self._lock = threading.Lock()
         self._told = Told()
@@ -158,6 +159,10 @@ class DispatchLoop:
         """End the loop."""
         self._stopping.set()
 
+    def wind_down(self) -> None:
+        """Begin on no more frames of live sources: the run is stopped."""
+        self._winding_down.set()
+
     def abandon(self) -> None:
         """End every frame in flight as dropped: nobody is left who could do it."""
         self._abandoning.set()
@@ -183,6 +188,8 @@ class DispatchLoop:
         while not self._stopping.is_set():
             for socket, _ in poller.poll(self._patience_ms()):
                 self._drain(socket)
+            if self._winding_down.is_set():
+                self._decide(lambda: self._dispatcher.wind_down(time.monotonic()))
             self._decide(self._tick)
             self._delivery.tell_credits(self._dispatcher.credits)
             if self._abandoning.is_set():
@@ -257,9 +264,13 @@ class DispatchLoop:
 
     def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
         actions = self._dispatcher.lane_joined(
-            hello.source, is_live=hello.is_live, max_age_s=hello.max_age_s, first_seq=hello.first_seq
+            hello.source,
+            is_live=hello.is_live,
+            keeps_newest=hello.keeps_newest,
+            max_age_s=hello.max_age_s,
+            first_seq=hello.first_seq,
         )
-        self._delivery.welcome(hello.source, self._dispatcher.credits, is_live=hello.is_live)
+        self._delivery.welcome(hello.source, self._dispatcher.credits, keeps_newest=hello.keeps_newest)
         return actions
 
     def _lane_report(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
@@ -274,7 +285,7 @@ class DispatchLoop:
 
     def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:
         self._told.describe(hello.replica, hello.description, self._dispatcher.replicas)
-        return self._dispatcher.replica_joined(hello.replica, hello.credits, now_s, hello.batch)
+        return self._dispatcher.replica_joined(hello.replica, hello.credits, now_s, hello.batch, hello.fresh)
 
     def _replica_bye(self, bye: ReplicaBye, now_s: float) -> Sequence[Action]:
         self._told.say_goodbye(bye.replica, bye.error, self._dispatcher.replicas)
@@ -284,7 +295,13 @@ class DispatchLoop:
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
         send_to(self._replicas, beat.replica, Heard())
         return self._dispatcher.replica_heard(
-            beat.replica, now_s, is_loading=beat.is_loading, credit=beat.credits, batch=beat.batch, held=beat.held
+            beat.replica,
+            now_s,
+            is_loading=beat.is_loading,
+            credit=beat.credits,
+            batch=beat.batch,
+            fresh=beat.fresh,
+            held=beat.held,
         )
 
     def _task(self, envelope: Envelope, now_s: float) -> Sequence[Action]:

@@ -45,7 +45,9 @@ class Matchmaker:
             due_s = min(frame.since_s for frame in frames) + self._batch_wait_s
             if len(frames) == replica.most or frames[0].is_on_trial or now_s >= due_s:
                 # Where it has no room for all, it has work in hand; smaller ones that fit must not get ahead for ever.
-                has_room = not replica.held if frames[0].is_on_trial else len(frames) <= replica.free
+                # Nor others ahead of a live source's frame for which the engine is not free yet.
+                room = replica.free_fresh if any(frame.is_live for frame in frames) else replica.free
+                has_room = not replica.held if frames[0].is_on_trial else len(frames) <= room
                 return frames if has_room else []
             self.due_s = due_s if self.due_s is None else min(self.due_s, due_s)
         return []

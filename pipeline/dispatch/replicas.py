@@ -47,13 +47,14 @@ class Replicas:
         """All of them, those with the most room first, and among equals those that came first."""
         return sorted(self._records.items(), key=lambda item: -item[1].free)
 
-    def hear(self, name: str, now_s: float, *, is_loading: bool, credit: int, batch: int) -> None:
+    def hear(self, name: str, now_s: float, *, is_loading: bool, credit: int, batch: int, fresh: int) -> None:
         """Note what a replica says of itself; it may be new."""
         record = self._records.setdefault(name, ReplicaRecord(now_s))
         record.heard_s = now_s
         # What comes from other hosts bounds nothing here.
         record.credits = min(credit, _MOST_CREDITS)
         record.batch = batch
+        record.fresh_credits = fresh or record.credits
         record.is_loading = is_loading or credit == 0
 
     def give(self, name: str, frames: Collection[FrameInFlight], now_s: float) -> None:

@@ -92,13 +92,13 @@ class OutputLoop:
 
     def _begin(self, results: ZmqSocket) -> None:
         """Say hello, now that it is known where the source begins."""
-        keeps_newest, max_age_s, first_seq = False, None, self._first_seq
+        hello = LaneHello(self._source, False, False, None, self._first_seq)
         if self._lane.is_source_open:
             info = self._lane.info
-            keeps_newest, max_age_s, first_seq = info.keeps_newest, info.max_age_s, info.first_seq
+            hello = LaneHello(self._source, info.is_live, info.keeps_newest, info.max_age_s, info.first_seq)
         self._writer = self._make_writer(self._lane.first_n)
-        self._sequencer = Sequencer(first_seq)
-        send(results, LaneHello(self._source, keeps_newest, max_age_s, first_seq))
+        self._sequencer = Sequencer(hello.first_seq)
+        send(results, hello)
 
     def _receive(self, envelope: Envelope, render: ZmqSocket) -> None:
         message = envelope.message

@@ -17,6 +17,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
 from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
 from posestream.pipeline.replica.frame_job import FrameJob
+from posestream.pipeline.replica.freshness import Freshness, whole_batches
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.wire.convert import fields_of, image_of
 from posestream.pipeline.wire.envelope import Envelope
@@ -57,11 +58,15 @@ class ReplicaProgress:
         #: Set when the engine is open.
         self.is_ready = threading.Event()
         self.stopping = threading.Event()
+        #: Set when nobody wants what it holds: it leaves as soon as its engine lets it.
+        self.abandoned = threading.Event()
         #: Set when the grouping's thread has ended.
         self.has_grouping_ended = threading.Event()
         #: The credits that it will give, known once it is ready.
         self.credits = 0
         self.batch = 1
+        #: How many of them may be of live sources; it changes with the time that inferences take.
+        self.fresh = 0
 
 
 class InferLoop:
@@ -83,6 +88,7 @@ class InferLoop:
         self._people_address = people_address
         self._open_engine = serving.opener
         self._ensemble = serving.ensemble()
+        self._freshness = Freshness(self._ensemble.count)
         self._state = state
         #: Frames of which the engine has no view yet.
         self._queue: deque[FrameJob] = deque()
@@ -128,12 +134,13 @@ class InferLoop:
 
     def _announce(self, engine: Engine) -> None:
         state = self._state
-        frames = -(-engine.capacity // self._ensemble.count)
         state.batch = engine.batch
-        state.credits = -(-frames // engine.batch) * engine.batch + max(engine.batch, _PREFETCH)
+        whole = whole_batches(engine.capacity, self._ensemble.count, engine.batch)
+        state.credits = whole + max(engine.batch, _PREFETCH)
+        state.fresh = self._freshness.frames(engine)
         state.description = engine.description
         state.is_ready.set()
-        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits, state.batch))
+        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits, state.batch, state.fresh))
 
     def _work(self, engine: Engine) -> None:
         """Go round: what has come, what is done, what can begin."""
@@ -141,7 +148,7 @@ class InferLoop:
         poller.register(self._tasks, zmq.POLLIN)
         poller.register(self._people, zmq.POLLIN)
         poller.register(engine.fileno(), zmq.POLLIN)
-        while not self._state.stopping.is_set() or self._is_busy:
+        while not self._state.abandoned.is_set() and (not self._state.stopping.is_set() or self._is_busy):
             events = dict(poller.poll(_POLL_MS))
             if self._state.has_grouping_ended.is_set():
                 raise PipelineError(f"the grouping of {self._state.name} stopped")
@@ -197,6 +204,7 @@ class InferLoop:
                 self._give_up(jobs, error)
             else:
                 numbers = [number for number, _ in views]
+                self._freshness.begun(engine, tickets, len(self._running) + len(jobs))
                 self._running |= zip(tickets, zip(jobs, numbers, strict=True), strict=True)
 
     def _next_batch(self, most: int, room: int) -> list[FrameJob]:
@@ -233,15 +241,20 @@ class InferLoop:
         try:
             done = engine.completed()
         except InferenceError as error:
+            for ticket in error.tickets:
+                self._freshness.ended(ticket, None)
             self._give_up([self._running.pop(ticket)[0] for ticket in error.tickets], error)
             return
         for completed in done:
+            self._freshness.ended(completed.ticket, completed.elapsed_s)
             job, number = self._running.pop(completed.ticket)
             job.add(number, completed)
             if job.is_done and not job.has_failed:
                 self._grouping += 1
                 heatmaps, pafs = maps = job.maps()
                 send(self._fields, fields_of(job.task, maps, job.infer_s), [heatmaps, pafs])
+        if self._state.fresh != self._freshness.frames(engine):
+            self._announce(engine)
 
     def _give_up(self, jobs: Sequence[FrameJob], error: Exception) -> None:
         """Try frames that failed together one by one; tell once that one which failed alone cannot be done."""
@@ -284,7 +297,7 @@ class InferLoop:
         # What has come while the engine compiled is held as well.
         self._take()
         state = self._state
-        send(self._tasks, Heartbeat(state.name, is_loading, state.credits, state.batch, tuple(self._held)))
+        send(self._tasks, Heartbeat(state.name, is_loading, state.credits, state.batch, state.fresh, tuple(self._held)))
 
 
 def _envelopes(socket: ZmqSocket) -> list[Envelope]:

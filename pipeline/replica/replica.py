@@ -85,7 +85,8 @@ class Replica:
         self._state.stopping.set()
 
     def kill(self) -> None:
-        """Ask it to end; threads cannot be ended."""
+        """Let it leave with work in hand, as soon as its engine has ended what it works on; threads cannot be ended."""
+        self._state.abandoned.set()
         self.stop()
 
     def join(self, deadline_s: float) -> bool:

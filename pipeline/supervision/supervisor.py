@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.dispatch.counters import FrameCounts
-from posestream.pipeline.dispatch.in_flight import ReplicaView
+from posestream.pipeline.dispatch.in_flight import ReplicaState, ReplicaView
 from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.errors import PipelineError, ReplicaError
 from posestream.pipeline.summary import SourceReport, Summary
@@ -174,6 +174,7 @@ class Supervisor:
             self._drain_until_s = time.monotonic() + self._patience.drain_s
             # What a source was like while it was wanted; afterwards every one has ended.
             self._links = {lane.name: lane.link for lane in self.lanes}
+            self._dispatch.wind_down()
         for lane in self.lanes:
             lane.stop()
 
@@ -189,8 +190,10 @@ class Supervisor:
         if self.is_running:
             self._dispatch.abandon()
         ended = [self._end_lane(lane, deadline_s) for lane in self.lanes]
+        # Every frame has ended: what is still worked on was given up, and is wanted by nobody.
+        vain = {view.name for view in self.replica_views if view.state is ReplicaState.BUSY}
         for replica in self.replicas:
-            replica.stop()
+            (replica.kill if replica.name in vain else replica.stop)()
         ended += [replica.join(deadline_s) or _is_killed(replica) for replica in self.replicas]
         summary = self._summary()
         self._dispatch.stop()

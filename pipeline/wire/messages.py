@@ -74,8 +74,10 @@ class LaneHello:
     """A lane listens for results and is about to send tasks."""
 
     source: str
-    #: True: of the frames that wait only the newest is wanted.
+    #: True where frames come by themselves.
     is_live: bool
+    #: True: of the frames that wait only the newest is wanted.
+    keeps_newest: bool
     #: A frame that is older, in seconds, is not wanted; None: any age.
     max_age_s: float | None
     #: The seq of the first frame that will come: more than 0 where a lane goes on after another one died.
@@ -213,19 +215,22 @@ class ReplicaHello:
     credits: int
     #: How many frames of one size it likes to be given together; 1 where that gains nothing.
     batch: int
+    #: How many of the frames that it holds may be of live sources: what its engine begins on soon. 0: all of them.
+    fresh: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """A replica's work loop goes round; `is_loading` while it compiles for a new input shape.
 
-    `credits` and `batch` as in `ReplicaHello`, so that one that was given up is known again by this alone.
+    `credits`, `batch` and `fresh` as in `ReplicaHello`, so that one that was given up is known again by this alone.
     """
 
     replica: str
     is_loading: bool
     credits: int
     batch: int
+    fresh: int = 0
     #: The frames that it has: one that it was given long ago and has not was lost with a connection that was cut.
     held: tuple[FrameKey, ...] = ()
 

@@ -353,3 +353,70 @@ def test_its_repr_tells_what_waits_and_what_is_held() -> None:
     made.replica_joined("r1", 1, 0.0)
     take(made, "file", 0, 1, 2)
     assert repr(made) == "<Dispatcher sources=1 waiting=2 <Replicas 1 held=1>>"
+
+
+def test_a_live_frame_is_given_when_the_engine_begins_on_it() -> None:
+    """A live source's frame waits until no more is held than the engine works on, and is the newest one by then."""
+    made = dispatcher("door", "gate", live=1.0)
+    made.replica_joined("r1", 4, 0.0, fresh=1)
+    first, newest = FrameKey("door", 0), FrameKey("door", 2)
+    assert take(made, "door", 0) == [Assign("r1", (first,))]
+    assert take(made, "door", 1, 2) == [dropped("door", 1, Stage.DISPATCH, Reason.NEWER)]
+    assert take(made, "gate", 0) == []
+    assert made.result("r1", first, 0.1, 0.1) == [End(first, None), Assign("r1", (newest,))]
+
+
+def test_a_recorded_source_keeps_its_credits_beside_a_live_one() -> None:
+    """Recorded frames wait inside a replica as ever, but none goes ahead of a live one whose turn it is."""
+    made = Dispatcher(SETTINGS)
+    made.lane_joined("file", is_live=False, max_age_s=None)
+    made.lane_joined("door", is_live=True, max_age_s=1.0)
+    made.replica_joined("r1", 3, 0.0, fresh=1)
+    assert take(made, "file", 0, 1) == [Assign("r1", (FrameKey("file", seq),)) for seq in range(2)]
+    assert take(made, "door", 0) == take(made, "file", 2, 3) == []
+    ended = [made.result("r1", FrameKey("file", seq), 0.1, 0.1)[1:] for seq in range(2)]
+    given = [Assign("r1", (FrameKey(name, seq),)) for name, seq in (("door", 0), ("file", 2), ("file", 3))]
+    assert ended == [[], given]
+
+
+def test_a_batch_with_a_live_frame_begins_at_once() -> None:
+    """A batch that holds a live source's frame is not put behind another one; a batch that is liked always fits."""
+    made = dispatcher("door", "gate", live=1.0)
+    made.replica_joined("r1", 8, 0.0, 2, fresh=1)
+    pair = (FrameKey("door", 0), FrameKey("gate", 0))
+    assert take(made, "door", 0) + take(made, "gate", 0) == [Assign("r1", pair)]
+    assert take(made, "door", 1) + take(made, "gate", 1) == []
+    assert made.result("r1", pair[0], 0.1, 0.1) == [End(pair[0], None)]
+    ended = made.result("r1", pair[1], 0.1, 0.1)
+    assert ended == [End(pair[1], None), Assign("r1", (FrameKey("door", 1), FrameKey("gate", 1)))]
+
+
+def test_stopped_a_run_begins_on_no_more_live_frames() -> None:
+    """At a stop what no engine has of a live source ends at once, what one has a little later; a recorded one waits."""
+    made = Dispatcher(SETTINGS)
+    made.lane_joined("file", is_live=False, max_age_s=None)
+    made.lane_joined("door", is_live=True, max_age_s=None, keeps_newest=False)
+    made.replica_joined("r1", 1, 0.0)
+    take(made, "door", 0, 1)
+    take(made, "file", 0)
+    made.lane_ended("door")
+    stopped = [dropped("door", seq, Stage.DISPATCH, Reason.STOPPED) for seq in range(3)]
+    assert made.wind_down(1.0) == stopped[1:2]
+    assert take(made, "door", 2) == []
+    assert made.wind_down(2.0) == made.tick(2.4) == []
+    assert made.tick(2.5) == [stopped[0], Finish("door")]
+    # The replica works on it all the same, for nobody.
+    assert made.result("r1", FrameKey("door", 0), 3.0, 4.0) == [Assign("r1", (FrameKey("file", 0),))]
+
+
+def test_stopped_a_live_frame_that_its_replica_lost_is_not_asked_for_again() -> None:
+    """After a stop a live source's frame ends with the replica that had it; a recorded one's is tried again."""
+    made = Dispatcher(SETTINGS)
+    made.lane_joined("file", is_live=False, max_age_s=None)
+    made.lane_joined("door", is_live=True, max_age_s=1.0)
+    made.replica_joined("r1", 2, 0.0)
+    take(made, "file", 0)
+    take(made, "door", 0)
+    assert made.wind_down(0.1) == []
+    lost = made.replica_lost("r1", 0.2)
+    assert lost == [RecallFrame(FrameKey("file", 0)), dropped("door", 0, Stage.DISPATCH, Reason.STOPPED)]

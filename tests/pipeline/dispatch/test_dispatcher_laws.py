@@ -18,7 +18,9 @@ from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettin
 from posestream.pipeline.dispatch.in_flight import Size
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
-SETTINGS = DispatcherSettings(heartbeat_timeout_s=5.0, loading_timeout_s=180.0, poison_after=2, batch_wait_s=0.02)
+SETTINGS = DispatcherSettings(
+    heartbeat_timeout_s=5.0, loading_timeout_s=180.0, poison_after=2, batch_wait_s=0.02, live_stop_s=1.5
+)
 #: The dispatcher's own reasons that a recorded source may meet.
 RECORDED_REASONS = {Reason.POISON, Reason.STOPPED}
 
@@ -29,6 +31,13 @@ batches = st.sampled_from([1, 1, 2, 3, 8])
 #: Of network inputs; a source of pictures may have several.
 SIZES = ((256, 456), (368, 432))
 sizes = st.sampled_from([SIZES[0], SIZES[0], SIZES[1]])
+#: Whether it is live, whether only its newest frame is to wait, and its greatest age.
+Kind = tuple[bool, bool, float | None]
+KINDS: tuple[Kind, ...] = (
+    *((False, False, None), (False, False, None)),
+    *((True, True, 0.5), (True, True, 3.0), (True, False, None), (True, False, 3.0)),
+)
+kinds = st.sampled_from(KINDS)
 
 
 @dataclass
@@ -36,6 +45,7 @@ class SourceModel:
     """What the outside knows of a source."""
 
     is_live: bool
+    keeps_newest: bool
     max_age_s: float | None
     taken: int = 0
     has_ended: bool = False
@@ -83,6 +93,8 @@ class ReplicaModel:
     credits: int
     batch: int
     is_loading: bool
+    #: How many of live sources it may hold; 0: as many as of others.
+    fresh: int = 0
     #: The frame that it was given alone, since it was lost with a replica before.
     trial: FrameKey | None = None
     held: set[FrameKey] = field(default_factory=set)
@@ -93,6 +105,11 @@ class ReplicaModel:
     def room(self) -> int:
         is_trying = self.trial in self.held and self.trial not in self.stale
         return 0 if self.is_loading or is_trying else self.credits - len(self.held)
+
+    @property
+    def room_fresh(self) -> int:
+        """Give the room for what begins at once: frames of live sources, and what goes together with them."""
+        return min(self.room, min(self.credits, max(self.fresh or self.credits, self.most)) - len(self.held))
 
     @property
     def most(self) -> int:
@@ -116,21 +133,27 @@ class DispatcherHistory(RuleBasedStateMachine):
         self.posing: tuple[FrameKey, float] | None = None
         self.own_drop: Drop | None = None
         self.is_abandoning = False
+        #: When live sources are waited for no more; None: the run is not stopped.
+        self.live_until_s: float | None = None
 
     # lanes
 
     @initialize(
-        max_ages_s=st.lists(st.sampled_from([None, 0.5, 3.0]), min_size=3, max_size=3),
-        replicas=st.lists(st.tuples(st.integers(0, 6), batches), max_size=2),
+        kinds=st.lists(kinds, min_size=3, max_size=3),
+        replicas=st.lists(st.tuples(st.integers(0, 6), batches, st.integers(0, 6)), max_size=2),
     )
-    def lanes_and_replicas_join(self, max_ages_s: list[float | None], replicas: list[tuple[int, int]]) -> None:
+    def lanes_and_replicas_join(self, kinds: list[Kind], replicas: list[tuple[int, int, int]]) -> None:
         """Recorded sources have no age; there may be no replica yet."""
-        for name, max_age_s in zip(["door", "file", "gate"], max_ages_s, strict=False):
-            is_live = max_age_s is not None
-            self.lane_models[name] = SourceModel(is_live, max_age_s)
-            assert self.dispatcher.lane_joined(name, is_live=is_live, max_age_s=max_age_s) == []
-        for name, (credit, batch) in zip(["r1", "r2"], replicas, strict=False):
-            self.replica_joins(name, credit, batch)
+        for name, kind in zip(["door", "file", "gate"], kinds, strict=False):
+            self.lane_models[name] = lane = SourceModel(*kind)
+            assert self.join(name, lane, 0) == []
+        for name, (credit, batch, fresh) in zip(["r1", "r2"], replicas, strict=False):
+            self.replica_joins(name, credit, batch, fresh)
+
+    def join(self, name: str, lane: SourceModel, first: int) -> list[Action]:
+        return self.dispatcher.lane_joined(
+            name, is_live=lane.is_live, max_age_s=lane.max_age_s, first_seq=first, keeps_newest=lane.keeps_newest
+        )
 
     @rule(name=sources, back=st.integers(0, 6))
     def lane_goes_on_after_death(self, name: str, back: int) -> None:
@@ -142,8 +165,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         lane.go_back(first)
         for replica in self.replica_models.values():
             replica.stale |= {key for key in replica.held if key.source == name}
-        actions = self.dispatcher.lane_joined(name, is_live=lane.is_live, max_age_s=lane.max_age_s, first_seq=first)
-        assert actions == []
+        assert self.join(name, lane, first) == []
         self.passed_by[name] = set()
         self.tick()  # as the loop does after every round: a frame on trial may have been forgotten
 
@@ -158,7 +180,7 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     def begin(self, lane: SourceModel, seq: int, captured_s: float, size: Size) -> None:
         lane.captured_s[seq], lane.size[seq], lane.since_s[seq] = captured_s, size, self.now_s
-        if lane.is_live:
+        if lane.keeps_newest:
             lane.since_s[seq] = min([self.now_s, *(lane.since_s[other] for other in lane.waiting())])
         lane.state[seq] = "waiting"
         lane.taken += 1
@@ -203,7 +225,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         size = lane.size[key.seq]
         if lane.state.get(key.seq) == "recalled":
             lane.since_s[key.seq] = self.now_s
-            if lane.is_live:
+            if lane.keeps_newest:
                 newest = max([key.seq, *lane.waiting()])
                 lane.since_s[newest] = min([self.now_s, *(lane.since_s[other] for other in lane.waiting())])
             lane.state[key.seq] = "again"
@@ -214,23 +236,28 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     # replicas
 
-    @rule(name=replicas, credit=st.integers(0, 6), batch=batches)
-    def replica_joins(self, name: str, credit: int, batch: int) -> None:
+    @rule(name=replicas, credit=st.integers(0, 6), batch=batches, fresh=st.integers(0, 6))
+    def replica_joins(self, name: str, credit: int, batch: int, fresh: int) -> None:
         known = self.replica_models.get(name)
         if known is None or credit == 0:
             self.lose(name, blame=True)
-            self.replica_models[name] = ReplicaModel(self.now_s, credit, batch, credit == 0)
+            self.replica_models[name] = ReplicaModel(self.now_s, credit, batch, credit == 0, fresh)
         else:
             known.heard_s, known.credits, known.batch, known.is_loading = self.now_s, credit, batch, False
-        self.apply(self.dispatcher.replica_joined(name, credit, self.now_s, batch))
+            known.fresh = fresh
+        self.apply(self.dispatcher.replica_joined(name, credit, self.now_s, batch, fresh))
 
-    @rule(name=replicas, is_loading=st.booleans(), credit=st.integers(0, 6), batch=batches)
-    def replica_beats(self, name: str, is_loading: bool, credit: int, batch: int) -> None:
+    @rule(name=replicas, is_loading=st.booleans(), credit=st.integers(0, 6), batch=batches, fresh=st.integers(0, 6))
+    def replica_beats(self, name: str, is_loading: bool, credit: int, batch: int, fresh: int) -> None:
         """Also one that the dispatcher had lost: it comes back by its heartbeat."""
         known = self.replica_models.setdefault(name, ReplicaModel(self.now_s, credit, batch, True))
-        known.heard_s, known.credits, known.batch = self.now_s, credit, batch
+        known.heard_s, known.credits, known.batch, known.fresh = self.now_s, credit, batch, fresh
         known.is_loading = is_loading or credit == 0
-        self.apply(self.dispatcher.replica_heard(name, self.now_s, is_loading=is_loading, credit=credit, batch=batch))
+        self.apply(
+            self.dispatcher.replica_heard(
+                name, self.now_s, is_loading=is_loading, credit=credit, batch=batch, fresh=fresh
+            )
+        )
 
     @rule(name=replicas)
     def replica_dies(self, name: str) -> None:
@@ -303,6 +330,17 @@ class DispatcherHistory(RuleBasedStateMachine):
             if self.now_s - replica.heard_s > patience_s:
                 self.lose(name, blame=True)
         self.apply(self.dispatcher.tick(self.now_s))
+        if self.live_until_s is not None and self.now_s >= self.live_until_s:
+            assert not any(lane.state for lane in self.lane_models.values() if lane.is_live), "waited for too long"
+
+    @rule(wait_s=st.sampled_from([0.0, 0.0, 1.4, 1.6]))
+    def run_is_stopped(self, wait_s: float) -> None:
+        """Also when it was stopped before, which changes nothing."""
+        if self.live_until_s is None:
+            self.live_until_s = self.now_s + SETTINGS.live_stop_s
+        self.apply(self.dispatcher.wind_down(self.now_s))
+        self.now_s += wait_s
+        self.tick()
 
     @rule(names=st.sets(sources))
     def everything_is_abandoned(self, names: set[str]) -> None:
@@ -371,6 +409,8 @@ class DispatcherHistory(RuleBasedStateMachine):
         else:
             replica.trial = None
             self.check_fullness(replica, keys, size)
+            if any(lane.is_live for lane in lanes):
+                assert len(keys) <= replica.room_fresh, "a live frame waits inside a replica"
         self.check_first(keys[0], size, replica.most)
         for key in keys:
             self.assigned_one(name, key, size)
@@ -453,10 +493,15 @@ class DispatcherHistory(RuleBasedStateMachine):
             return
         if not lane.is_live:
             assert drop.reason in RECORDED_REASONS
+        if not lane.keeps_newest:
+            assert drop.reason is not Reason.NEWER
         age_s = self.now_s - lane.captured_s[key.seq]
         match drop.reason:
             case Reason.STOPPED:
-                assert self.is_abandoning
+                is_stopped = lane.is_live and self.live_until_s is not None
+                is_begun = any(key in replica.held - replica.stale for replica in self.replica_models.values())
+                is_waited_for = is_begun and self.now_s < (self.live_until_s or 0.0)
+                assert self.is_abandoning or (is_stopped and not is_waited_for)
             case Reason.POISON:
                 assert lane.losses[key.seq] >= SETTINGS.poison_after
             case Reason.NEWER:
@@ -498,7 +543,10 @@ class DispatcherHistory(RuleBasedStateMachine):
         for replica in self.replica_models.values():
             # While frames on trial wait, replicas are emptied for them.
             may_take = not replica.held or not any(lane.on_trial() for lane in lanes)
-            if replica.room >= max(1, replica.most) and may_take:
+            # While a live source's frame waits, replicas are emptied until they begin on it.
+            is_live_waiting = any(lane.is_live and lane.waiting() for lane in lanes)
+            room = replica.room_fresh if is_live_waiting else replica.room
+            if room >= max(1, replica.most) and may_take:
                 assert not any(lane.due(self.now_s) for lane in lanes)
                 for size in SIZES:
                     assert sum(len(lane.of_size(size)) for lane in lanes) < replica.most
@@ -518,8 +566,17 @@ class DispatcherHistory(RuleBasedStateMachine):
     @invariant()
     def live_sources_stay_fresh(self) -> None:
         for lane in self.lane_models.values():
-            if lane.is_live:
+            if lane.keeps_newest:
                 assert len(lane.waiting()) <= 1
+
+    @invariant()
+    def nothing_live_is_begun_after_a_stop(self) -> None:
+        """What no engine has of a live source has ended, and so has all of it when patience is over."""
+        if self.live_until_s is None:
+            return
+        for lane in self.lane_models.values():
+            if lane.is_live:
+                assert set(lane.state.values()) <= {"held"}
 
     @invariant()
     def poison_does_not_go_round(self) -> None:
@@ -537,6 +594,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         self.nobody_is_idle_while_frames_wait()
         self.frames_on_trial_are_alone()
         self.live_sources_stay_fresh()
+        self.nothing_live_is_begun_after_a_stop()
         self.poison_does_not_go_round()
         self.finish_comes_once()
 
@@ -544,10 +602,10 @@ class DispatcherHistory(RuleBasedStateMachine):
         """Everybody is well and answers: then everything ends."""
         for name in list(self.lane_models):
             self.lane_ends(name)
-        self.replica_joins("r1", 2, 2)
+        self.replica_joins("r1", 2, 2, 2)
         for _ in range(10 + 3 * sum(len(lane.state) for lane in self.lane_models.values())):
             for replica in self.replica_models:
-                self.replica_beats(replica, False, 2, 2)
+                self.replica_beats(replica, False, 2, 2, 2)
             if self.dispatcher.due_s is not None:
                 self.time_comes()
             for name, lane in self.lane_models.items():
@@ -573,14 +631,15 @@ def walk(machine: DispatcherHistory, random: Random) -> None:
     """Let anything happen once; what a run is mostly made of happens most."""
     name, replica, pick = random.choice(["door", "file", "gate"]), random.choice(["r1", "r2"]), random.randrange(10**6)
     size, batch = random.choice([SIZES[0], SIZES[0], SIZES[1]]), random.choice([1, 1, 2, 3, 8])
+    fresh = random.randint(0, 6)
     steps: list[tuple[int, Callable[[], None]]] = [
         (20, lambda: machine.frames_come(name, random.choice([0.0, 0.4, 2.0]), size, random.randint(1, 4))),
         (2, lambda: machine.frame_out_of_turn(name, random.choice([-2, -1, 1]))),
         (2, lambda: machine.lane_drops(name)),
         (1, lambda: machine.lane_ends(name)),
         (2, lambda: machine.lane_goes_on_after_death(name, random.randint(0, 6))),
-        (3, lambda: machine.replica_joins(replica, random.randint(0, 6), batch)),
-        (3, lambda: machine.replica_beats(replica, random.random() < 0.2, random.randint(1, 6), batch)),
+        (3, lambda: machine.replica_joins(replica, random.randint(0, 6), batch, fresh)),
+        (3, lambda: machine.replica_beats(replica, random.random() < 0.2, random.randint(1, 6), batch, fresh)),
         (2, lambda: machine.replica_dies(replica)),
         (2, lambda: machine.replica_leaves(replica)),
         (6, lambda: machine.time_passes(random.choice([0.01, 0.02]))),
@@ -607,8 +666,11 @@ def test_long_histories_keep_every_law(seed: int) -> None:
     """The laws hold over histories much longer than those that are searched for a short counterexample."""
     random = Random(seed)  # noqa: S311 - a history, not a secret
     machine = DispatcherHistory()
-    machine.lanes_and_replicas_join([random.choice([None, None, 0.5, 3.0]) for _ in range(3)], [(4, 2), (2, 1)])
-    for _ in range(300):
+    machine.lanes_and_replicas_join([random.choice(KINDS) for _ in range(3)], [(4, 2, 2), (2, 1, 0)])
+    for step in range(300):
         walk(machine, random)
         machine.check_laws()
+        if step == 200:
+            machine.run_is_stopped(random.choice([0.0, 1.4, 1.6]))
+            machine.check_laws()
     machine.teardown()

@@ -403,7 +403,7 @@ def test_it_beats_while_idle_and_while_its_engine_works(
     engine = ManualEngine(spec)
     desk.start(lambda: engine)
     hello = desk.ready()
-    assert hear_beats(desk, 3) == [Heartbeat("r1", False, hello.credits, 1)] * 3
+    assert hear_beats(desk, 3) == [Heartbeat("r1", False, hello.credits, 1, hello.fresh)] * 3
     desk.give(task(0))
     engine.wait_for_submission()
     held = next(beat.held for _ in range(10_000) for beat in hear_beats(desk, 1) if beat.held)
@@ -439,3 +439,36 @@ def hear_beats(desk: Desk, count: int) -> list[Heartbeat]:
             if isinstance(message, Heartbeat) and not message.is_loading:
                 beats.append(message)
     return beats
+
+
+@pytest.mark.parametrize(("elapsed_s", "fresh"), [(0.01, 2), (3.0, 1)])
+def test_live_frames_wait_inside_for_brief_inferences_only(
+    desk: Desk, spec: NetworkSpec, elapsed_s: float, fresh: int
+) -> None:
+    """Of live sources it holds what its engine begins on at once, and once inferences prove brief the next ones too."""
+
+    class Serial(FakeEngine):
+        @property
+        def at_once(self) -> int:
+            return 1
+
+    desk.start(lambda: Serial(spec, elapsed_s=elapsed_s))
+    assert desk.ready().fresh == 1
+    desk.give(task(0))
+    told = [desk.hear().message for _ in range(3 if fresh > 1 else 2)]
+    hellos = [message.fresh for message in told if isinstance(message, ReplicaHello)]
+    # One when the picture's size was compiled for, one when it was known how long an inference takes.
+    assert hellos == ([1, 2] if fresh > 1 else [1])
+
+
+def test_given_up_it_leaves_with_work_in_hand(desk: Desk, spec: NetworkSpec) -> None:
+    """A replica whose work nobody wants does not wait for the inferences that it has not begun on."""
+    engine = FakeEngine(spec, is_manual=True)
+    replica = desk.start(lambda: engine)
+    desk.ready()
+    desk.give(*(task(seq) for seq in range(4)))
+    desk.expect(ReplicaHello)
+    replica.kill()
+    assert desk.expect(ReplicaBye) == ReplicaBye("r1", False, "")
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert engine.is_closed
