@@ -150,6 +150,8 @@ def plan_source(
     """
     if any(source.name == other.name for other in others):
         raise SettingsError(f"source name {source.name!r} is taken in this run; give another one")
+    if is_standard_input(source.url):
+        raise SettingsError("standard input (-) is the run's own, not that of who asks; give it when the run starts")
     sources = _named([*others, source])
     _refuse_standard_input(job.settings, sources)
     named = sources[-1]

@@ -13,6 +13,17 @@ _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 #: The values of `key=value` in a path, where many recorders take user and password: `/user=me&password=…`.
 _PATH_VALUES = re.compile(r"(?<==)[^/&;]+")
+#: A part of a path that is a token by its looks: long, of letters and digits in disorder. A short one, or one that
+#: looks like a word, cannot be told from a stream's name.
+_TOKEN = re.compile(
+    r"(?<![a-zA-Z0-9])(?:(?=[a-zA-Z]*\d)(?=\d*[a-zA-Z])[a-zA-Z0-9]{12,}|[A-Z]{16,}|[a-zA-Z0-9]{24,})(?![a-zA-Z0-9])"
+    r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+)
+#: User and password in an address without scheme, or with too few slashes: a colon, and an "@" behind it in one word. A
+#: drive's letter is no user, nor is `synthetic:WIDTHxHEIGHT@RATE`, and what has a scheme was looked at before.
+_BARE = re.compile(
+    r"(?<![^\s'\"<>(\[=,;/])(?<!//)(?![a-zA-Z]:[\\/]|synthetic:\d+x\d+)[^\s'\"<>/@:(\[=,;]+:(?!//)[^\s'\"<>]*@"
+)
 #: An address inside a text: to the next blank or quote, and with a password's blanks as far as its "@".
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://(?:[^\s'\"<>]*@)?[^\s'\"<>]*")
 
@@ -25,7 +36,7 @@ def is_url(url: str) -> bool:
 def redacted(url: str) -> str:
     """Give an address without user, password, query, fragment and the values in its path, fit for messages and logs."""
     if not is_url(url):
-        return url
+        return _BARE.sub("…@", url)
     try:
         parts = urlsplit(_CREDENTIALS.sub("", url))
         parts.port  # noqa: B018 — raises where the authority is not one
@@ -33,14 +44,19 @@ def redacted(url: str) -> str:
         # A password with "/", "?" or "#" in it that was not escaped: whatever is before the last "@" may be secret.
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{re.split(r'[/?#]', rest.rpartition('@')[2])[0]}"
+    if "@" in url and ":" in parts.netloc and "@" in url[url.index(parts.netloc) + len(parts.netloc) :]:
+        # Perhaps a password that begins with digits, which look like a port. Over HTTP a path often has an "@".
+        return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme.startswith("http") else f"{parts.scheme}://…"
     if not parts.netloc:
         # A local path, which urlunsplit would write without its "//".
         return f"{parts.scheme}://{parts.path}"
     # Cameras also take passwords and tokens in the query.
-    path = _PATH_VALUES.sub("…", parts.path)
+    path = "/".join("…" if _TOKEN.search(part) else part for part in _PATH_VALUES.sub("…", parts.path).split("/"))
     return urlunsplit((parts.scheme, parts.netloc, path, "…" if parts.query else "", ""))
 
 
 def redacted_text(text: str) -> str:
     """Give a text with every address in it redacted; what holds none comes back as it is."""
-    return _ADDRESS.sub(lambda found: redacted(found[0]), text) if "://" in text else text
+    if "://" in text:
+        text = _ADDRESS.sub(lambda found: redacted(found[0]), text)
+    return _BARE.sub("…@", text) if "@" in text else text

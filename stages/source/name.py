@@ -41,12 +41,15 @@ def _derived(url: str) -> str:
     camera = _CAMERA.match(url)
     if camera:
         return f"camera-{int(camera[1])}"
-    name = "stdin" if url == "-" else _host(url) if is_url(url) else _stem(url)
+    name = "stdin" if url == "-" else _host(url) if is_url(url) else _stem(redacted(url))
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "source"
 
 
 def _host(url: str) -> str:
-    parts = urlsplit(redacted(url))
+    try:
+        parts = urlsplit(redacted(url))
+    except ValueError:
+        return ""
     return parts.hostname or PurePath(parts.path).stem
 
 

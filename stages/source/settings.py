@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from posestream.stages.errors import SettingsError
 from posestream.stages.redact import redacted
+from posestream.stages.source.address import checked_address
 from posestream.stages.source.reconnect import ReconnectSettings
 
 __all__ = ["Kind", "Policy", "SourceSettings", "Transport"]
@@ -89,6 +90,7 @@ class SourceSettings:
         return f"SourceSettings(url={redacted(self.url)!r}{told})"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "url", checked_address(self.url))
         # Strings, as people write them from Python too.
         for name, kind in (("kind", Kind), ("policy", Policy), ("transport", Transport)):
             object.__setattr__(self, name, kind(getattr(self, name)))

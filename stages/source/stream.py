@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.redact import is_url
+from posestream.stages.source.address import LIVE_SCHEMES
 from posestream.stages.source.container import ContainerSource
 from posestream.stages.source.decode import Decoded, Stamp, now
 from posestream.stages.source.hardware import accelerator
@@ -27,8 +28,6 @@ __all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "is_stream"
 
 #: What is written for standard input.
 STANDARD_INPUT = "-"
-#: Schemes that only carry what happens now. Of the others (http, file …) what has a duration is a recording.
-_LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp", "whep"})
 #: Paths that end so are recordings unless a server or a user says otherwise.
 _RECORDED_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".ogv"})
 #: FFmpeg's own limit on a silent read is so much longer than the source's patience: it ends a reader that was given up.
@@ -55,7 +54,7 @@ def looks_live(settings: SourceSettings) -> bool:
     scheme = settings.url.partition("://")[0].lower()
     if settings.url == STANDARD_INPUT:
         return False
-    if scheme in ("http", "https", "ftp", "file"):
+    if scheme in ("http", "https"):
         return PurePath(urlsplit(settings.url).path).suffix.lower() not in _RECORDED_SUFFIXES
     return True
 
@@ -66,7 +65,7 @@ class StreamSource(VideoFileSource):
     def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
         super().__init__(settings, clock)
         self._scheme = settings.url.partition("://")[0].lower()
-        self._is_live = settings.kind is Kind.LIVE or (settings.kind is Kind.AUTO and self._scheme in _LIVE_SCHEMES)
+        self._is_live = settings.kind is Kind.LIVE or (settings.kind is Kind.AUTO and self._scheme in LIVE_SCHEMES)
 
     def _path(self) -> Path | None:
         return None

@@ -70,9 +70,3 @@ def test_nobody_there(scheme, capfd):
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert capfd.readouterr() == ("", "")
-
-
-def test_unknown_scheme():
-    """A scheme that FFmpeg does not know is told."""
-    with pytest.raises(SourceError, match=r"^gopher2://x/y cannot be opened: Protocol not found$"):
-        StreamSource(SourceSettings("gopher2://x/y")).open()
