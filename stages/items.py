@@ -58,6 +58,8 @@ class Reason(StrEnum):
     LATE = "late"
     POISON = "poison"
     STOPPED = "stopped"
+    #: Its lane died with it in hand, and a live source cannot give it again. No message tells of it, only the counts.
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def source_options(command: CommandT) -> CommandT:
 
 
 @click.command("run")
-@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @network_options
 @click.option(
     "--save-video",

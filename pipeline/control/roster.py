@@ -94,13 +94,15 @@ class Roster:
 
     def _pause(self, name: str) -> Agreed:
         self._present(name)
+        if self._supervisor.places.is_paused(name):
+            return Agreed(f"{name} is paused already")
         self._supervisor.places.pause(name)
         return Agreed(f"{name} is paused")
 
     def _resume(self, name: str) -> Agreed:
         self._present(name)
         if not self._supervisor.places.is_paused(name):
-            raise SettingsError(f"{name} is not paused")
+            return Agreed(f"{name} is not paused")
         self._supervisor.places.resume(name)
         return Agreed(f"{name} goes on")
 

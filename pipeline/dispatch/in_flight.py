@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 from posestream.pipeline.dispatch.counters import FrameCounts
-from posestream.stages.items import Drop, FrameKey
+from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
 __all__ = ["FrameInFlight", "Phase", "ReplicaRecord", "ReplicaState", "ReplicaView", "Size", "SourceRecord"]
 
@@ -85,10 +85,13 @@ class SourceRecord:
         self.endings.clear()
 
     def go_back(self, seq: int) -> None:
-        """Forget the frames from `seq` on, as if they had not been taken."""
+        """Forget the frames from `seq` on, as if never taken; those before it that had not ended are lost."""
+        lost = [Drop(frame.key, Stage.DISPATCH, Reason.LOST) for before, frame in self.frames.items() if before < seq]
         redone = [drop for ended, drop in self.endings if ended >= seq]
         self.endings = deque(((ended, drop) for ended, drop in self.endings if ended < seq), maxlen=_REMEMBERED)
-        self.counts.forget(redone, len(self.frames))
+        self.counts.forget(redone, len(self.frames) - len(lost))
+        for drop in lost:
+            self.counts.end(drop)
         for frame in self.frames.values():
             frame.phase = Phase.ENDED
         self.frames.clear()

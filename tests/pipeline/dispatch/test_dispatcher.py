@@ -420,3 +420,16 @@ def test_stopped_a_live_frame_that_its_replica_lost_is_not_asked_for_again() -> 
     assert made.wind_down(0.1) == []
     lost = made.replica_lost("r1", 0.2)
     assert lost == [RecallFrame(FrameKey("file", 0)), dropped("door", 0, Stage.DISPATCH, Reason.STOPPED)]
+
+
+def test_lost_a_live_frame_whose_lane_died_is_counted() -> None:
+    """A lane that goes on with later numbers takes none again: what the dead one had in flight counts as lost."""
+    made = dispatcher("door", live=1.0)
+    made.replica_joined("r1", 1, 0.0)
+    take(made, "door", 0, 1)
+    made.lane_joined("door", is_live=True, max_age_s=1.0, first_seq=made.next_seq("door"))
+    take(made, "door", 2)
+    counts = made.counts["door"]
+    assert (counts.taken, counts.posed, counts.in_flight, dict(counts.dropped)) == (3, 0, 1, {"dispatch/lost": 2})
+    assert made.result("r1", FrameKey("door", 0), 0.1, 0.2)[0] == Assign("r1", (FrameKey("door", 2),))
+    assert made.counts["door"].posed == 0
