@@ -14,8 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import msgpack
 import pytest
+import zmq
 
 from posestream.pipeline.control.client import ask, list_sources
 from posestream.pipeline.supervision.run_folder import control_addresses
@@ -281,3 +284,27 @@ def test_several_runs_must_be_told_apart(runtime: Path, cli: CommandLine, folder
         assert all(address in done.err for address in control_addresses())
         assert first.address in control_addresses()
         assert cli("control", "--connect", first.address, "list").code == 0
+
+
+def test_malformed_questions_are_in_the_status(runtime: Path, tmp_path: Path) -> None:
+    """What is no question is counted in the run's status, as what comes to its other sockets is."""
+    status = f"ipc://{runtime}/status"
+    with (
+        head_of(tmp_path, "--control", "--set", f'pipeline.status=["{status}"]') as head,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as speaker,
+        context.socket(zmq.SUB) as listener,
+    ):
+        speaker.linger = 0
+        listener.setsockopt(zmq.SUBSCRIBE, b"status/")
+        listener.connect(status)
+        speaker.connect(head.address)
+        for _ in range(3):
+            speaker.send(b"noise")
+        deadline_s = time.monotonic() + DEADLINE_S
+        told: dict[str, Any] = {}
+        while told.get("malformed") != 3:
+            assert time.monotonic() < deadline_s, told
+            if listener.poll(100):
+                told = msgpack.unpackb(listener.recv_multipart()[1])
+        assert head.end()[0] == 0

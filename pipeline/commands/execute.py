@@ -97,6 +97,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     with _recorded_signals() as signals, closing(display), closing(status), closing(desk):
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
         signals.clean_up += [supervisor.clean_up, desk.clean_up]
+        supervisor.services.malformed = lambda: desk.malformed
         try:
             for lane in supervisor.lanes:
                 _show_windows(display, lane)

@@ -105,6 +105,8 @@ class ControlDesk:
 class NoDesk:
     """Stands for the desk where none can be had."""
 
+    malformed = 0
+
     def tick(self, answer: Callable[[Question], Answer]) -> None:
         """Nobody asks."""
 

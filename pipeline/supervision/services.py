@@ -134,6 +134,8 @@ class Services:
     def __init__(self, publishing: _Publishing | None = None, gate: Gate | NoGate | None = None) -> None:
         self.publishing: _Publishing = publishing or NoPublishing()
         self.gate: Gate | NoGate = gate or NoGate()
+        #: Counts the malformed messages at the other sockets of the head, such as the one that sources are changed at.
+        self.malformed: Callable[[], int] = lambda: 0
 
     def close(self) -> None:
         """End them: first who publishes, last the gate, without which everybody could come in."""

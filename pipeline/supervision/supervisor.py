@@ -149,7 +149,7 @@ class Supervisor:
     @property
     def malformed(self) -> int:
         """How many messages were none of ours."""
-        return self._dispatch.malformed
+        return self._dispatch.malformed + self.services.malformed()
 
     def start(self) -> None:
         """Start everything: first who listens, last who speaks."""
