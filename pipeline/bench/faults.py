@@ -21,7 +21,7 @@ from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
 from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
-from posestream.pipeline.bench.publish_faults import publisher_killed, subscriber_killed
+from posestream.pipeline.bench.publish_faults import lane_killed, publisher_killed, subscriber_killed
 from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences, make_scene, synthetic_differences
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.supervision.run_folder import CONTROL_SOCKET
@@ -225,6 +225,7 @@ FAULTS: dict[str, tuple[Callable[[_Run], str], bool]] = {
     "worker's wire cut": (_wire, True),
     "subscriber killed": (subscriber_killed, True),
     "publisher killed": (publisher_killed, True),
+    "publishing lane killed": (lane_killed, True),
     "sockets fuzzed": (_fuzz, False),
     "source damaged": (_bad_neighbour, False),
     "network missing": (_no_network, False),

@@ -10,10 +10,10 @@ from random import Random
 from typing import Any, Protocol
 
 from posestream.pipeline.bench.program import Program
-from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences
 from posestream.pipeline.errors import ExitCode
 
-__all__ = ["FaultRun", "publisher_killed", "subscriber_killed"]
+__all__ = ["FaultRun", "lane_killed", "publisher_killed", "subscriber_killed"]
 
 #: How often files are looked at, in seconds.
 _TICK_S = 0.02
@@ -69,10 +69,34 @@ def publisher_killed(run: FaultRun) -> str:
             return trouble or _compared_at_the_end(run, head, subscriber)
 
 
+def lane_killed(run: FaultRun) -> str:
+    """Kill the process of a recorded source's lane; the subscriber hears each message of the clip, and each once."""
+    # Whichever of the two is ready first: the subscriber asks for what was published before.
+    with (
+        Program(run.folder, *_subscriber(run)) as subscriber,
+        Program(run.folder, *run.scene.words(run.output, *_publishing(run))) as head,
+    ):
+        trouble = run.wait_for_results(head)
+        lanes = head.children("lane")
+        if trouble or not lanes:
+            return trouble or "no lane process was found"
+        for lane in lanes:
+            head.signal_other(lane, signal.SIGKILL)
+        trouble = _grows(run.folder / "heard.jsonl")
+        # A clip ends by itself.
+        code = head.wait(PATIENCE_S)
+        if trouble or code != ExitCode.DONE:
+            return trouble or f"the head ended with {code}: {head.errors[-3:]}"
+        return differences(run.scene, run.output) or _compared(run, head, subscriber)
+
+
 def _head(run: FaultRun) -> list[object]:
     """Give the command of a head without an end that publishes and writes the same messages to a file."""
-    log = ["--replay-log", run.folder / "log"]
-    return run.scene.words(run.output, "--publish", _address(run), *log, source=SYNTHETIC)
+    return run.scene.words(run.output, *_publishing(run), source=SYNTHETIC)
+
+
+def _publishing(run: FaultRun) -> list[object]:
+    return ["--publish", _address(run), "--replay-log", run.folder / "log"]
 
 
 def _subscriber(run: FaultRun) -> list[object]:
@@ -94,13 +118,35 @@ def _grows(path: Path) -> str:
     return f"{path.name} does not grow"
 
 
+def _hears(run: FaultRun) -> str:
+    """Wait until the subscriber hears what the present head publishes; tell if it has not in time.
+
+    What an earlier head had published may come as late as now, and so may the answer to a request, so that it must have
+    heard something newer than all that was written before, twice.
+    """
+    heard = run.folder / "heard.jsonl"
+    deadline_s = time.monotonic() + PATIENCE_S
+    for _ in range(2):
+        written = len(_messages(run.output))
+        while len(_messages(heard)) <= written:
+            if time.monotonic() > deadline_s:
+                return f"the subscriber hears nothing new after {written} messages"
+            time.sleep(_TICK_S)
+    return ""
+
+
 def _compared_at_the_end(run: FaultRun, head: Program, subscriber: Program) -> str:
     """Stop a head once the subscriber hears it, and compare what both have written."""
-    heard = run.folder / "heard.jsonl"
-    trouble = _grows(heard)
+    trouble = _hears(run)
     head.signal(signal.SIGTERM)
     if head.wait(PATIENCE_S) != ExitCode.DONE:
         return f"{trouble}; the head: {head.errors[-3:]}"
+    return "; ".join(text for text in (trouble, _compared(run, head, subscriber)) if text)
+
+
+def _compared(run: FaultRun, head: Program, subscriber: Program) -> str:
+    """Wait until the subscriber has all that a head, which has ended, has written; stop it and compare."""
+    heard, trouble = run.folder / "heard.jsonl", ""
     written = _messages(run.output)
     deadline_s = time.monotonic() + PATIENCE_S
     while len(_messages(heard)) < len(written) and time.monotonic() < deadline_s:

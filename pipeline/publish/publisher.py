@@ -20,7 +20,7 @@ from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
 from posestream.pipeline.publish.topics import STATUS, layout_topic, poses_topic, source_status_topic
 from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
-from posestream.pipeline.wire.messages import Publish, PublishStatus
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, has_more, receive
 from posestream.stages.message import VERSION
 
@@ -30,8 +30,9 @@ _log = logging.getLogger(__name__)
 
 #: Longest wait for anything, in milliseconds: how late a stop is noticed.
 _POLL_MS = 50
-#: After a stop, lanes' last messages may still be on their way for so long, in milliseconds.
-_LAST_WORDS_MS = 50
+#: After a stop, messages may still be on their way: lanes that have not said their end are waited for so long, and
+#: others until nothing has come for so long, in seconds.
+_LAST_WORDS_S, _SILENCE_S = 2.0, 0.05
 #: Messages of lanes that are taken before somebody else has a turn.
 _AT_ONCE = 64
 #: Layouts are not sent more often than this, in seconds: they go to everybody, and joining must not be a weapon.
@@ -84,6 +85,8 @@ class Publisher:
         self._is_layout_due = True
         self._layout_sent_s = float("-inf")
         self._expired_s = 0.0
+        #: Sources whose lanes have handed something over and have not said that it was all.
+        self._speaking: set[str] = set()
         #: The last status of each topic, to be told again at the end.
         self._status: dict[str, dict[str, Any]] = {}
         #: Set once everybody may connect.
@@ -114,8 +117,7 @@ class Publisher:
                 self.is_listening.set()
                 while not self._stopping.is_set():
                     self._turn(_POLL_MS)
-                while self._turn(_LAST_WORDS_MS):
-                    pass
+                self._hear_last_words()
                 self._tell_end()
         finally:
             self._history.close()
@@ -144,6 +146,18 @@ class Publisher:
         for socket in (self._feed, self._out, self._replay):
             self._poller.register(socket, zmq.POLLIN)
 
+    def _hear_last_words(self) -> None:
+        """Take what lanes had left when they ended: what was written elsewhere must not be missing here.
+
+        Messages of another process may be on their way while this one has no time to read them, so that silence alone
+        does not mean that nothing more comes.
+        """
+        begun_s = taken_s = now_s = time.monotonic()
+        while now_s - taken_s < _SILENCE_S or (self._speaking and now_s - begun_s < _LAST_WORDS_S):
+            is_taken = self._turn(_POLL_MS)
+            now_s = time.monotonic()
+            taken_s = now_s if is_taken else taken_s
+
     def _turn(self, wait_ms: int) -> bool:
         """Wait for something and do what there is to do; False if there was nothing from lanes."""
         ready = dict(self._poller.poll(wait_ms))
@@ -166,10 +180,13 @@ class Publisher:
             self._ignore(str(error))
             return
         message, now_s = envelope.message, time.time()
-        if len(envelope.payloads) != 1:
+        if isinstance(message, PublishEnd):
+            self._speaking.discard(message.source)
+        elif len(envelope.payloads) != 1:
             self._ignore(f"{type(message).__name__} with {len(envelope.payloads)} payloads")
         elif isinstance(message, Publish):
             body = envelope.payloads[0].bytes
+            self._speaking.add(message.source)
             if self._history.add(message.source, Entry(message.run, message.n, now_s, body)):
                 self.published += 1
                 self._send(poses_topic(message.source), body)
@@ -220,6 +237,9 @@ class Publisher:
 
     def _send(self, topic: str, body: bytes) -> None:
         """Send to whoever listens; a subscriber that does not keep up loses this one, and nobody waits for it."""
+        # Lets ZeroMQ note what has been read by now: by itself it looks once in a millisecond, and takes a short queue
+        # for full whose messages were read within it.
+        self._out.getsockopt(zmq.EVENTS)
         self._out.send(topic.encode(), zmq.SNDMORE | zmq.NOBLOCK, copy=False)
         self._out.send(body, zmq.NOBLOCK, copy=False)
 

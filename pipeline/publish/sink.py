@@ -10,7 +10,7 @@ import msgpack
 import zmq
 
 from posestream.pipeline.errors import PipelineError
-from posestream.pipeline.wire.messages import Publish
+from posestream.pipeline.wire.messages import Publish, PublishEnd
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, send
 from posestream.stages.errors import OutputError
 from posestream.stages.items import Frame
@@ -38,6 +38,8 @@ class PublishSink:
     def __init__(self, context: ZmqContext, feed: str, last: Mapping[str, Any]) -> None:
         self._sockets = Sockets(context)
         self._feed = feed
+        #: The source whose messages have been handed over; empty before the first one.
+        self._source = ""
         self._last = dict(last)
         self._socket: ZmqSocket | None = None
         self.paths: tuple[Path, ...] = ()
@@ -67,15 +69,27 @@ class PublishSink:
             raise ValueError("PublishSink.write before open or after close")
         message = ended.message
         body: bytes = msgpack.packb(message)
-        try:
-            send(self._socket, Publish(message["source"], message["run"], message["n"]), [body])
-        except PipelineError as error:
-            raise OutputError("cannot publish: the publisher has stopped") from error
+        self._source = message["source"]
+        self._hand_over(self._socket, Publish(self._source, message["run"], message["n"]), [body])
 
     def close(self) -> None:
-        """Let go of the socket; what it holds is still delivered."""
-        self._sockets.__exit__(None, None, None)
-        self._socket = None
+        """Say that this was all and let go of the socket; what it holds is still delivered.
+
+        Raises:
+            OutputError: the publisher does not take it.
+        """
+        socket, self._socket = self._socket, None
+        try:
+            if socket is not None and self._source:
+                self._hand_over(socket, PublishEnd(self._source), [])
+        finally:
+            self._sockets.__exit__(None, None, None)
+
+    def _hand_over(self, socket: ZmqSocket, message: Publish | PublishEnd, payloads: list[bytes]) -> None:
+        try:
+            send(socket, message, payloads)
+        except PipelineError as error:
+            raise OutputError("cannot publish: the publisher has stopped") from error
 
     def _lacks(self, frame: Frame, pictures_before: int) -> bool:  # noqa: ARG002 - every frame has a message
         """True for a frame after the last one that was published."""

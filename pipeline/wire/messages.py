@@ -49,6 +49,7 @@ __all__ = [
     "Work",
     # lane, head → publisher
     "Publish",
+    "PublishEnd",
     "PublishStatus",
     # inside a replica
     "Fields",
@@ -329,6 +330,13 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishEnd:
+    """A lane has handed over its last message: the head's publisher need not wait for more."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class PublishStatus:
     """How a source is, or the whole where `source` is empty. Payload: msgpack."""
 
@@ -361,6 +369,7 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Stop,
     Fields,
     Publish,
+    PublishEnd,
     PublishStatus,
     AddSource,
     RemoveSource,

@@ -15,7 +15,7 @@ from posestream.pipeline.publish.log import LogLimits
 from posestream.pipeline.publish.publisher import Publisher, PublishPlan, layout_message
 from posestream.pipeline.security.gate import NoGate, open_gate
 from posestream.pipeline.security.guard import OPEN, ListenGuard
-from posestream.pipeline.wire.messages import Publish, PublishStatus
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, send
 
 #: Nothing here takes longer.
@@ -49,10 +49,12 @@ class Stand:
         self.address = self.publisher.addresses[0]
         self._sockets = Sockets(self._context)
         self._feed = self._sockets.open(zmq.PUSH, connect="inproc://feed")
+        self._speaking: set[str] = set()
 
     def publish(self, n: int, run: str = "a", source: str = "door", **more: Any) -> dict[str, Any]:
         """Publish a message and give it."""
         message = a_message(n, run, source) | more
+        self._speaking.add(source)
         send(self._feed, Publish(source, run, n), [msgpack.packb(message)])
         return message
 
@@ -67,8 +69,20 @@ class Stand:
         """Publish a status."""
         send(self._feed, PublishStatus(source), [msgpack.packb({"v": 1, "type": "status", "source": source})])
 
+    def end_source(self, source: str = "door") -> None:
+        """Say that nothing more of a source comes, as its lane does."""
+        self._speaking.discard(source)
+        send(self._feed, PublishEnd(source))
+
+    def has_ended(self, timeout_s: float) -> bool:
+        """True if the publisher ends within a time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
     def close(self) -> None:
         """End it as a run ends."""
+        for source in sorted(self._speaking):
+            self.end_source(source)
         self._sockets.__exit__(None, None, None)
         self.publisher.stop()
         self._thread.join(DEADLINE_S)

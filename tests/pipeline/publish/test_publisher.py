@@ -184,6 +184,20 @@ def test_ten_thousand_odd_requests_change_nothing(stand: Stand, connect: Callabl
             break
 
 
+def test_a_stop_waits_for_what_a_lane_has_left(stand: Stand) -> None:
+    """A lane's last messages may come late; until it has said that they were the last ones, the publisher goes on."""
+    stand.publish(0)
+    stand.wait_for(1)
+    stand.publisher.stop()
+    assert not stand.has_ended(0.3)
+    stand.publish(1)
+    stand.end_source()
+    assert stand.has_ended(DEADLINE_S)
+    last = stand.history.last("door")
+    assert last is not None
+    assert last.n == 1
+
+
 @pytest.mark.parametrize(
     "parts",
     [
