@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from typing import Any
@@ -101,29 +102,33 @@ def _pts(frame: Frame) -> float | None:
 def _people(people: tuple[Person, ...]) -> list[Message]:
     """Turn people into plain objects, all keypoints in one vectorised pass.
 
-    The arrays are so small that the number of calls counts, not the size: results go where their operands were, and
-    what only missing keypoints need is left out where there are none.
+    The arrays are so small that the number of calls and of NumPy's inner loops counts, not the size: a row holds all
+    numbers of a person, results go where their operands were, and what only missing keypoints need is left out where
+    there are none.
     """
     if not people:
         return []
-    steps = np.array([person.keypoints for person in people], np.float64)
+    keypoints = np.array([person.keypoints for person in people], np.float64)
+    steps, scale = keypoints.reshape(len(people), -1), _scale(keypoints.shape[1])
     is_finite = np.isfinite(steps)
     has_missing = not is_finite.all()
-    np.multiply(steps, _STEPS, out=steps)
+    np.multiply(steps, scale, out=steps)
     np.rint(steps, out=steps)
-    scores = steps[:, :, 2]
+    scores = steps[:, 2::3]
     np.maximum(scores, 0.0, out=scores)
     np.minimum(scores, _STEPS[2], out=scores)
     if has_missing:
-        is_missing = ~is_finite.all(axis=2)
-        steps[is_missing] = np.nan
-    boxes = _boxes(steps[:, :, :2])
-    np.divide(steps, _STEPS, out=steps)
+        is_found = is_finite[:, 0::3] & is_finite[:, 1::3]
+        is_found &= is_finite[:, 2::3]
+        is_missing = ~is_found
+        np.copyto(keypoints, np.nan, where=is_missing[:, :, None])
+    boxes = _boxes(steps)
+    np.divide(steps, scale, out=steps)
     # + 0.0 makes a negative zero positive: "-0.0" is valid JSON, but nobody expects it.
     np.add(steps, 0.0, out=steps)
-    rows = steps.tolist()
+    rows = keypoints.tolist()
     if has_missing:
-        for person, keypoint in np.argwhere(is_missing).tolist():
+        for person, keypoint in zip(*(axis.tolist() for axis in is_missing.nonzero()), strict=True):
             rows[person][keypoint] = None
     return [
         {"id": None, "score": _score(person.score), "bbox": box, "keypoints": row}
@@ -131,20 +136,28 @@ def _people(people: tuple[Person, ...]) -> list[Message]:
     ]
 
 
-def _boxes(xy_steps: NDArray[np.float64]) -> list[list[float] | None]:
+@functools.cache
+def _scale(keypoints: int) -> NDArray[np.float64]:
+    """Give the steps of all numbers of a person with so many keypoints."""
+    return np.tile(_STEPS, keypoints)
+
+
+def _boxes(steps: NDArray[np.float64]) -> list[list[float] | None]:
     """Give each person's tight box as x, y, width, height in pixels; None where no keypoint was found.
 
     It is taken from the rounded keypoints (NaN where missing), so that it holds just what is told.
     """
-    boxes = np.empty((len(xy_steps), 4))
-    low, size = boxes[:, :2], boxes[:, 2:]
+    boxes = np.empty((4, len(steps)))
+    x, y = steps[:, 0::3], steps[:, 1::3]
     # fmin and fmax pass over NaN, which np.min and np.max would give.
-    np.fmin.reduce(xy_steps, axis=1, out=low)
-    np.fmax.reduce(xy_steps, axis=1, out=size)
-    np.subtract(size, low, out=size)
+    np.fmin.reduce(x, axis=1, out=boxes[0])
+    np.fmin.reduce(y, axis=1, out=boxes[1])
+    np.fmax.reduce(x, axis=1, out=boxes[2])
+    np.fmax.reduce(y, axis=1, out=boxes[3])
+    np.subtract(boxes[2:], boxes[:2], out=boxes[2:])
     np.divide(boxes, _STEPS[0], out=boxes)
     np.add(boxes, 0.0, out=boxes)
-    rows = boxes.tolist()
+    rows = boxes.T.tolist()
     return [None if math.isnan(row[0]) else row for row in rows]
 
 
