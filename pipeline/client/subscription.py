@@ -15,6 +15,7 @@ import zmq.asyncio
 
 from posestream.pipeline.client.core import SubscriberCore, replay_of
 from posestream.pipeline.client.order import Event, Gap
+from posestream.pipeline.client.refusals import Refusals
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
 from posestream.stages.errors import SettingsError
 
@@ -51,13 +52,14 @@ class _Wire:
         self._core = core
         self._guard = guard
         self._asking_at = ""
+        self._refusals = Refusals(context)
         self.live = self._open(zmq.SUB)
         self.asking = self._open(zmq.DEALER)
         try:
             for topic in core.topics:
                 self.live.setsockopt(zmq.SUBSCRIBE, topic)
             guard.apply(self.live, address)
-            self.live.connect(address)
+            self._refusals.connect(self.live, address)
         except zmq.ZMQError as error:
             self.close()
             raise SettingsError(f"cannot subscribe to {address}: {error.strerror}; write tcp://HOST:PORT") from error
@@ -74,10 +76,12 @@ class _Wire:
             (zmq.HEARTBEAT_TIMEOUT, _DEAD_MS),
         ):
             socket.setsockopt(option, value)
+        self._refusals.watch(socket)
         return socket
 
     def requests(self) -> list[bytes]:
         """Give what is to be sent, with the socket connected to where the publisher can be asked."""
+        self._refusals.look()
         if self._core.layout is None:
             return []
         offered = self._core.layout.get("replay")
@@ -86,10 +90,8 @@ class _Wire:
             return []
         if address != self._asking_at:
             # A publisher that was started again may be asked elsewhere.
-            if self._asking_at:
-                self.asking.disconnect(self._asking_at)
             self._guard.apply(self.asking, address)
-            self.asking.connect(address)
+            self._refusals.connect(self.asking, address)
             self._asking_at = address
         return self._core.requests()
 
@@ -97,6 +99,7 @@ class _Wire:
         """Let go of both."""
         self.live.close()
         self.asking.close()
+        self._refusals.close()
 
 
 class _Common:

@@ -102,9 +102,9 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
             for lane in supervisor.lanes:
                 _show_windows(display, lane)
             roster = Roster(job, supervisor, functools.partial(_show_windows, display))
-            visits = [lambda: status.tick(supervisor), lambda: desk.tick(roster.answer)]
+            visits = [lambda: status.tick(supervisor, desk.refused), lambda: desk.tick(roster.answer)]
             _watch(supervisor, display, visits, signals, console, is_quiet=has_no_bars)
-            status.publish(supervisor)
+            status.publish(supervisor, desk.refused)
         finally:
             summary = supervisor.close()
     if is_json:

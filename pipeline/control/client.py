@@ -44,7 +44,7 @@ def ask(address: str, question: Question, guard: ConnectGuard = UNGUARDED, patie
             # A head that is not there would keep the question, and this process, for ever.
             socket.linger = 0
             send(socket, question)
-            return _answer_of(address, socket, patience_s)
+            return _answer_of(address, socket, patience_s, guard)
     finally:
         context.term()
 
@@ -80,13 +80,14 @@ def the_one_run() -> str:
     return addresses[0]
 
 
-def _answer_of(address: str, socket: zmq.Socket[bytes], patience_s: float) -> Answer:
+def _answer_of(address: str, socket: zmq.Socket[bytes], patience_s: float, guard: ConnectGuard) -> Answer:
     try:
         envelope = wait_for(socket)
     except DecodeError as error:
         raise HeadError(f"{address} does not answer as a run does: {error}") from error
     if envelope is None:
-        raise HeadError(f"nobody answers at {address} within {patience_s:g} s")
+        hint = "; does it allow this key?" if guard.keys is not None else ""
+        raise HeadError(f"nobody answers at {address} within {patience_s:g} s{hint}")
     if not isinstance(envelope.message, get_args(Answer)):
         raise HeadError(f"{address} does not answer as a run does")
     return cast(Answer, envelope.message)

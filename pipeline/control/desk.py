@@ -66,6 +66,11 @@ class ControlDesk:
     def __repr__(self) -> str:
         return f"<ControlDesk {self._told()} malformed={self.malformed}>"
 
+    @property
+    def refused(self) -> int:
+        """How many connections were turned away."""
+        return self._gate.refused
+
     def tick(self, answer: Callable[[Question], Answer]) -> None:
         """Answer what was asked since the last time."""
         for _ in range(_AT_ONCE):
@@ -105,7 +110,7 @@ class ControlDesk:
 class NoDesk:
     """Stands for the desk where none can be had."""
 
-    malformed = 0
+    malformed = refused = 0
 
     def tick(self, answer: Callable[[Question], Answer]) -> None:
         """Nobody asks."""

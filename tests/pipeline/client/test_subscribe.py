@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from posestream.pipeline import Gap, PosesResult, subscribe, subscribe_async
 from posestream.pipeline.client.subscription import Messages
 from posestream.pipeline.publish.log import LogLimits
-from posestream.pipeline.security.guard import ListenGuard
+from posestream.pipeline.security.guard import ConnectGuard, ListenGuard
 from posestream.pipeline.security.keys import read_pair, write_new_pair
 from posestream.stages.errors import SettingsError
 
@@ -248,3 +249,26 @@ def test_keys_guard_messages_and_requests(tmp_path: Path) -> None:
         stand.publish(1)
         assert next(poses).n == 1
     stand.close()
+
+
+def test_a_client_whose_key_is_turned_away_says_so_and_tries_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ZeroMQ alone would never connect again: one line, and once the key is allowed, what was published is heard."""
+    head_public, head_secret = write_new_pair("head", tmp_path / "head")
+    mine_public, mine = write_new_pair("mine", tmp_path / "mine")
+    (tmp_path / "clients").mkdir()
+    guard = ListenGuard(read_pair(head_secret))
+    stand = Stand("tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", guard=guard, clients=tmp_path / "clients")
+    stand.publish(0)
+    with Messages(stand.address, replay=True, guard=ConnectGuard.of(mine, head_public), idle_s=DEADLINE_S) as messages:
+        deadline_s = time.monotonic() + DEADLINE_S
+        while stand.gate.refused < 2:  # the second time by itself
+            messages.wait(0.1)
+            assert time.monotonic() < deadline_s
+        mine_public.rename(tmp_path / "clients" / "mine.key")
+        assert take(messages, 1) == [0]
+    stand.close()
+    told = [record.getMessage() for record in caplog.records if "does not allow this client's key" in record.message]
+    assert len(told) == 1
+    assert stand.address in told[0]

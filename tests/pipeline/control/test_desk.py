@@ -126,7 +126,7 @@ def test_a_flood_of_questions_leaves_time_for_the_run() -> None:
 
 
 def test_over_tcp_with_keys(tmp_path: Path) -> None:
-    """With keys, who is on the list is answered over TCP, and who has none hears nothing."""
+    """With keys, who is on the list is answered over TCP; others hear nothing, end, and are counted."""
     head = read_pair(write_new_pair("head", tmp_path / "keys")[1])
     public, secret = write_new_pair("me", tmp_path / "mine")
     (tmp_path / "clients").mkdir()
@@ -142,6 +142,12 @@ def test_over_tcp_with_keys(tmp_path: Path) -> None:
     looking.start()
     with pytest.raises(HeadError, match="nobody answers"):
         ask(tcp, ListSources(), patience_s=0.5)
+    assert desk.refused >= 1
+    before = desk.refused
+    stranger = ConnectGuard(read_pair(write_new_pair("stranger", tmp_path / "others")[1]), head.public)
+    with pytest.raises(HeadError, match=r"nobody answers at .*; does it allow this key"):
+        ask(tcp, ListSources(), stranger, patience_s=0.5)
+    assert desk.refused == before + 1
     stopping.set()
     looking.join()
     desk.close()
