@@ -89,7 +89,7 @@ def pipeline_status(supervisor: Supervisor) -> Status:
         "redelivered": supervisor.redelivered,
         "malformed": supervisor.malformed,
         # Connections whose keys were not right.
-        "refused": supervisor.services.gate.refused,
+        "refused": supervisor.services.gate.refused + supervisor.services.refused(),
     }
 
 
@@ -116,18 +116,18 @@ class StatusPublisher:
             self.close()
             raise
 
-    def tick(self, supervisor: Supervisor, refused: int = 0) -> None:
-        """Publish if it is time; `refused` is how many connections were turned away elsewhere in the head."""
+    def tick(self, supervisor: Supervisor) -> None:
+        """Publish if it is time."""
         if time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + _EVERY_S
-            self.publish(supervisor, refused)
+            self.publish(supervisor)
 
-    def publish(self, supervisor: Supervisor, refused: int = 0) -> None:
+    def publish(self, supervisor: Supervisor) -> None:
         """Publish how things are now."""
         for lane in supervisor.lanes:
             self._send(supervisor, lane.name, source_status(supervisor, lane))
         status = pipeline_status(supervisor)
-        status["refused"] += self._gate.refused + refused
+        status["refused"] += self._gate.refused
         self._send(supervisor, "", status)
 
     def close(self) -> None:

@@ -98,13 +98,14 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
         supervisor = start_job(job, log=LogOptions(log_format, is_quiet, _log.isEnabledFor(logging.DEBUG)))
         signals.clean_up += [supervisor.clean_up, desk.clean_up]
         supervisor.services.malformed = lambda: desk.malformed
+        supervisor.services.refused = lambda: desk.refused
         try:
             for lane in supervisor.lanes:
                 _show_windows(display, lane)
             roster = Roster(job, supervisor, functools.partial(_show_windows, display))
-            visits = [lambda: status.tick(supervisor, desk.refused), lambda: desk.tick(roster.answer)]
+            visits = [lambda: status.tick(supervisor), lambda: desk.tick(roster.answer)]
             _watch(supervisor, display, visits, signals, console, is_quiet=has_no_bars)
-            status.publish(supervisor, desk.refused)
+            status.publish(supervisor)
         finally:
             summary = supervisor.close()
     if is_json:

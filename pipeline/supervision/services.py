@@ -136,6 +136,8 @@ class Services:
         self.gate: Gate | NoGate = gate or NoGate()
         #: Counts the malformed messages at the other sockets of the head, such as the one that sources are changed at.
         self.malformed: Callable[[], int] = lambda: 0
+        #: Counts the connections that were turned away there.
+        self.refused: Callable[[], int] = lambda: 0
 
     def close(self) -> None:
         """End them: first who publishes, last the gate, without which everybody could come in."""
