@@ -80,7 +80,7 @@ class Refusals:
     def look(self) -> None:
         """See what became of the connections, and make those anew that were refused a while ago."""
         for one in self._watched:
-            while one.monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            while one.monitor.poll(0):
                 self._note(one, parse_monitor_message(one.monitor.recv_multipart(zmq.NOBLOCK))["event"])
             if one.retry_at_s is not None and self._clock() >= one.retry_at_s:
                 self.connect(one.socket, one.address)
