@@ -47,10 +47,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def free_port() -> int:
-    """Give a port that nobody has, whose next one nobody has either, most likely."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Give a port that nobody has, and whose next one, where missed messages are asked for, nobody has either."""
+    while True:
+        with socket.socket() as probe, socket.socket() as following:
+            probe.bind(("", 0))
+            port = int(probe.getsockname()[1])
+            try:
+                following.bind(("", port + 1))
+            except (OSError, OverflowError):
+                continue
+            return port
 
 
 def test_an_address_that_others_reach_needs_a_key_or_a_word(posestream: CommandLine, clip: Path) -> None:
