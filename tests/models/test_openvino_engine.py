@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -205,6 +207,20 @@ def test_close_waits_for_what_runs(tiny_two, picture):
     engine.close()
     engine.close()
     assert "0/4 running" in repr(engine)
+
+
+@pytest.mark.parametrize("is_running", [False, True])
+def test_a_closed_engine_is_freed(tiny_two, picture, wait, is_running):
+    """A closed engine that nobody holds is gone, with its networks: whoever opens a thousand has one."""
+    engine = OpenVinoEngine(tiny_two.spec, tiny_two.weights, requests=2)
+    engine.submit([0], [picture(64, 64)])
+    if not is_running:
+        wait(engine)
+    engine.close()
+    gone = weakref.ref(engine)
+    del engine
+    gc.collect()
+    assert gone() is None
 
 
 def test_description_names_engine_and_precision(tiny_two):
