@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -93,6 +95,14 @@ def _results(job: Job, display: Display | NoDisplay) -> Iterator[PosesResult]:
     channel = _Channel()
     with closing(display):
         supervisor = start_job(job, [channel.sink])
+
+        @functools.cache
+        def end() -> Summary:
+            channel.close()
+            return supervisor.close()
+
+        # A generator that somebody still holds at the interpreter's end is closed when threads can no longer end.
+        atexit.register(end)
         try:
             for lane in supervisor.lanes:
                 for sink in lane.display_sinks:
@@ -105,8 +115,8 @@ def _results(job: Job, display: Display | NoDisplay) -> Iterator[PosesResult]:
                     supervisor.stop()
             yield from channel.take(0)
         finally:
-            channel.close()
-            summary = supervisor.close()
+            atexit.unregister(end)
+            summary = end()
     _raise_first_error(summary)
 
 

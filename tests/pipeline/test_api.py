@@ -93,6 +93,24 @@ def test_an_error_in_the_loop_stops_too(runs: Runs, workshop: Workshop, pictures
     runs.check_nothing_is_left()
 
 
+@pytest.mark.parametrize(("leave", "code"), [("break", 0), ("raise SystemExit(3)", 3)])
+def test_a_loop_left_at_the_programs_end_is_closed(tmp_path: Path, leave: str, code: int) -> None:
+    """A program that ends with its generator still held ends as it would without it, and every output is whole."""
+    path = tmp_path / "lines.jsonl"
+    program = (
+        "from posestream.pipeline import run\n"
+        "network = {'device': 'simulated:2', 'net_height': 64}\n"
+        f"held = run('synthetic:64x64', network=network, output={{'jsonl': {{'path': {str(path)!r}}}}})\n"
+        "for poses in held:\n"
+        f"    if poses.seq == 5: {leave}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (code, "")
+    numbers = [json.loads(line)["n"] for line in path.read_text().splitlines()]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 5
+
+
 def test_a_run_that_is_never_looped_over_starts_nothing(
     runs: Runs, workshop: Workshop, pictures: Callable[..., Path]
 ) -> None:
