@@ -129,6 +129,9 @@ class Publisher:
         # Every subscriber's wish is told, not only the first one's for a topic: a layout is due to each.
         self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._out.sndhwm, self._replay.sndhwm = self._plan.queue, _ANSWERS
+        # Whoever asks has no name to keep. To hand one over from a connection with heartbeats ends the process: libzmq
+        # 4.3.5 asserts in stream_engine_base.cpp when the old connection's timer comes.
+        self._replay.setsockopt(zmq.ROUTER_HANDOVER, 0)
         for socket in (self._out, self._replay):
             # From outside only wishes and requests come.
             socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +53,17 @@ def connect(context: Context) -> Iterator[Callable[..., Socket]]:
     yield make
     for socket in sockets:
         socket.close()
+
+
+def test_askers_of_one_name_do_not_end_the_program() -> None:
+    """Whoever asks under a name that somebody else has, and leaves, ends neither the publisher nor its process.
+
+    In a process of its own: libzmq ends one whose connection with heartbeats is handed over.
+    """
+    program = (sys.executable, "-m", "tests.pipeline.publish.askers")
+    root = Path(__file__).parents[3]
+    done = subprocess.run(program, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def join(connect: Callable[..., Socket], stand: Stand, *topics: bytes) -> Socket:
