@@ -53,7 +53,7 @@ class Replicas:
         record.heard_s = now_s
         # What comes from other hosts bounds nothing here.
         record.credits = min(credit, _MOST_CREDITS)
-        record.batch = batch
+        record.batch = max(1, min(batch, _MOST_CREDITS))
         record.fresh_credits = fresh or record.credits
         record.is_loading = is_loading or credit == 0
 

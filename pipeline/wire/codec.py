@@ -45,7 +45,8 @@ def _simple_check(allowed: tuple[type, ...], annotation: type) -> Check:
     def check(value: Any) -> Any:
         if type(value) not in allowed:
             raise DecodeError(f"{type(value).__name__} where {annotation.__name__} belongs")
-        if annotation is int and not -(1 << 62) < value < (1 << 62):
+        # Whatever is counted or numbered here begins at 0: a negative credit would take room from all others.
+        if annotation is int and not 0 <= value < (1 << 62):
             raise DecodeError("a number out of range")
         if annotation is float and not math.isfinite(value):
             # One NaN among times would make every comparison with it false.

@@ -24,7 +24,7 @@ from posestream.stages.items import Reason, Stage
 KINDS = typing.get_args(Message)
 
 # What the wire's own types may hold; hypothesis builds the records from their fields' types.
-st.register_type_strategy(int, st.integers(-(2**62) + 1, 2**62 - 1))
+st.register_type_strategy(int, st.integers(0, 2**62 - 1))
 st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
 st.register_type_strategy(str, st.text(st.characters(codec="utf-8"), max_size=30))
 
@@ -157,6 +157,15 @@ def check_types(record: object) -> None:
             assert type(value) is hints[field.name]
         if isinstance(value, float):
             assert math.isfinite(value)
+        if type(value) is int:
+            assert 0 <= value < 2**62
+
+
+@pytest.mark.parametrize("number", [-1, -1000, 2**62])
+def test_counts_out_of_range_are_refused(number: int) -> None:
+    """A replica cannot have less than no room: its credits would be taken from those of all others."""
+    with pytest.raises(DecodeError, match="out of range"):
+        decode(frames(msgpack.packb(["Heartbeat", "worker", False, number, 1, 0, []])))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
