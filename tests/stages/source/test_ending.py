@@ -116,7 +116,7 @@ def test_a_late_beginning_is_no_early_end(media, tmp_path, name, sound_s):
 
 
 def test_a_late_beginning_that_is_cut_off(media, tmp_path):
-    """Matroska that begins at 5 s and was cut off tells how much there is of what its pictures last, not of their end."""
+    """Matroska that begins at 5 s and was cut off tells how much there is of what its pictures last."""
     path = media.write_video(
         *(tmp_path / "clip.mkv", media.noisy(60)),
         options={"g": "10", "b": "2000000"},
