@@ -300,6 +300,15 @@ def test_a_file_without_sound_is_no_matter(tmp_path: Path, content: bytes, caplo
     assert "left out" in caplog.text
 
 
+def test_sound_that_is_no_local_files_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where a source has sound that cannot be copied, a line says so, unless no sound was wanted."""
+    info = replace(INFO, has_unread_sound=True)
+    record(tmp_path / "mute.mp4", [an_ended(0, 0)], info, has_sound=False)
+    assert caplog.messages == []
+    record(tmp_path / "out.mp4", [an_ended(0, 0)], info)
+    assert caplog.messages == ["clip: its sound is left out; only a local file's is copied into a video"]
+
+
 def test_sound_can_be_left_out(tmp_path: Path) -> None:
     """Without sound asked for, the file has pictures only."""
     clip = a_clip(tmp_path / "in.mp4", "aac")
