@@ -21,11 +21,12 @@ from posestream.models.engines.base import Completed, Engine
 from posestream.models.errors import EngineError
 from posestream.models.layout import Layout
 from posestream.models.spec import NetworkSpec
+from posestream.pipeline.annotations import read_annotations
 from posestream.stages.ensemble import Ensemble, EnsembleSettings, Maps
 from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.group.group import Group, GroupSettings
 from posestream.stages.items import FieldMaps, Poses
-from posestream.stages.output.coco import coco_results
+from posestream.stages.output.coco import PERSON_CATEGORY, coco_results
 from posestream.stages.output.sink import output_errors
 from posestream.stages.preprocess import Preprocess
 from posestream.stages.source.pictures import PictureSource
@@ -61,19 +62,12 @@ class Labels:
             self._cocoeval: Any = importlib.import_module("pycocotools.cocoeval")
         except ImportError as error:
             raise SettingsError("eval needs pycocotools: pip install 'posestream[eval]'") from error
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # it tells of its progress there
-                self._truth: Any = coco.COCO(str(annotations))
-            people = self._truth.dataset["annotations"]
-            names = {image["id"]: image["file_name"] for image in self._truth.dataset["images"]}
-            labelled = {person["image_id"] for person in people if person.get("num_keypoints", 0) > 0}
-            self._names = {image_id: names[image_id] for image_id in sorted(labelled)}
-        except OSError as error:
-            raise SourceError(f"cannot read annotations {annotations}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
-            raise SourceError(f"annotations {annotations} are not COCO keypoints in JSON") from error
-        if not self._names:
-            raise SourceError(f"annotations {annotations} have no picture with labelled keypoints")
+        found = read_annotations(annotations)
+        self._names = found.names
+        self._truth: Any = coco.COCO()
+        self._truth.dataset = found.dataset
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of its progress there
+            self._truth.createIndex()
 
     def pictures(self, folder: Path) -> list[tuple[int, Path]]:
         """Give number and path of each picture with labelled keypoints.
@@ -95,6 +89,7 @@ class Labels:
         with contextlib.redirect_stdout(io.StringIO()):
             evaluation = self._cocoeval.COCOeval(self._truth, self._truth.loadRes(results), "keypoints")
             evaluation.params.imgIds = list(self._names)
+            evaluation.params.catIds = [PERSON_CATEGORY]
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()

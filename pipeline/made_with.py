@@ -76,6 +76,8 @@ def note_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
                 temporary.replace(note)
         except OutputError as error:
             _log.debug("%s", error)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def drop_empty_notes(outputs: LaneOutputs) -> None:

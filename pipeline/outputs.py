@@ -20,7 +20,7 @@ from posestream.stages.output.segments import SegmentedSink, check_no_segments
 from posestream.stages.output.sink import PictureSink, Sink
 from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
 from posestream.stages.output.video_settings import VideoSettings
-from posestream.stages.source.opening import SourceSettings
+from posestream.stages.source.opening import SourceSettings, looked_at
 
 __all__ = ["LaneOutputs", "plan_further_outputs", "plan_outputs"]
 
@@ -140,7 +140,10 @@ def _check_free(table: OutputTable, planned: Sequence[LaneOutputs], inputs: Iter
         for outputs in planned:
             for path in outputs.segmented:
                 check_no_segments(path)
-    check_outputs(everything, table.overwrite or table.resume, [Path(source.url) for source in inputs])
+    read: set[Path] = set()
+    for source in inputs:
+        read |= {Path(source.url), *looked_at(source.url)}
+    check_outputs(everything, table.overwrite or table.resume, read)
 
 
 def _outputs_of(table: OutputTable, source: str, *, is_alone: bool) -> LaneOutputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -364,3 +365,20 @@ def test_auto_does_not_hide_a_damaged_network(
     done = cli("run", clip)
     assert (done.code, len(done.lines)) == (4, 1)
     assert "damaged" in done.err
+
+
+def test_a_full_disk_is_told_as_it_is(
+    cli: CommandLine, network: FakeNetwork, clip: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing at all could be written, nothing is said to be written, and no half file is left, hidden or not."""
+
+    def write_nothing(path: Path, *_: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_nothing)
+    monkeypatch.setattr(Path, "write_text", write_nothing)
+    done = cli("run", clip, "--save-openpose-json", "json")
+    assert done.code == 5
+    assert "wrote" not in done.out
+    assert [path for path in folder.rglob("*") if path.is_file() and path != clip] == []

@@ -183,7 +183,7 @@ def show_summary(console: Console, summary: Summary) -> None:
             console.print(Text(connection), soft_wrap=True)
         for reason, count in sorted(report.counts.dropped.items()):
             console.print(f"{report.name}: {count} dropped as {reason}", highlight=False, soft_wrap=True)
-        for path in filter(Path.exists, report.paths):
+        for path in filter(_is_written, report.paths):
             console.print(Text(f"{report.name}: wrote {one_line(str(path))}"), soft_wrap=True)
 
     for line in _mishaps(summary):
@@ -221,7 +221,7 @@ def log_summary(summary: Summary) -> None:
             _log.info("%s", connection)
         for reason, count in sorted(report.counts.dropped.items()):
             _log.info("%s: %d dropped as %s", report.name, count, reason)
-        for path in filter(Path.exists, report.paths):
+        for path in filter(_is_written, report.paths):
             _log.info("%s: wrote %s", report.name, path)
 
 
@@ -242,3 +242,8 @@ def _figures(report: SourceReport) -> list[str]:
 
 def _milliseconds(duration_s: float | None) -> str:
     return "-" if duration_s is None else f"{duration_s * 1000:.0f} ms"
+
+
+def _is_written(path: Path) -> bool:
+    """True for an output in which there is something; a folder that a full disk left empty tells of nothing."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()

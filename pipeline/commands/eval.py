@@ -20,7 +20,7 @@ from posestream.pipeline.evaluate import Labels, evaluate, pose_pictures
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.settings import Settings
 from posestream.stages.group.implementation import choose_implementation
-from posestream.stages.output.sink import check_free
+from posestream.stages.output.sink import check_free, check_writable
 
 __all__ = ["eval_command"]
 
@@ -40,7 +40,8 @@ __all__ = ["eval_command"]
 @click.option(
     "--save-results", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the people in COCO's format."
 )
-def eval_command(images: Path, annotations: Path, save_results: Path | None, **options: Any) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace results that exist.")
+def eval_command(images: Path, annotations: Path, save_results: Path | None, overwrite: bool, **options: Any) -> None:
     """Measure accuracy (COCO keypoints) over the pictures that have labelled keypoints.
 
     The last line of standard output is one JSON object.
@@ -49,7 +50,8 @@ def eval_command(images: Path, annotations: Path, save_results: Path | None, **o
     set_up_logging(console, "text", is_quiet=False, is_debugging=False)
     settings = settings_of(options)
     if save_results is not None:
-        check_free(save_results, settings.output.overwrite)
+        check_free(save_results, overwrite or settings.output.overwrite, [annotations])
+        check_writable(save_results)
     _evaluate(settings, console, images, annotations, save_results)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -101,3 +102,8 @@ class Sinks(Generic[SinkT]):
             sink.close()
         except OutputError as error:
             _log.debug("closing after a failure: %s", error)
+        for path in sink.paths:
+            # A file that not a byte could be written into would be taken for a result without anybody in it.
+            with suppress(OSError):
+                if path.is_file() and not path.stat().st_size:
+                    path.unlink()

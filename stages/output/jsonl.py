@@ -18,17 +18,29 @@ from posestream.stages.output.standard_output import StandardOutput
 if TYPE_CHECKING:
     from posestream.stages.source.protocol import SourceInfo
 
-__all__ = ["STANDARD_OUTPUT", "JsonlSettings", "JsonlSink"]
+__all__ = ["STANDARD_OUTPUT", "JsonlSettings", "JsonlSink", "is_standard_output"]
 
 #: The path that stands for standard output.
 STANDARD_OUTPUT = "-"
+#: The system's own names of it. Opened as a file each would have a place of its own there, over what others write.
+_OTHER_NAMES = frozenset({"/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+
+
+def is_standard_output(path: Path) -> bool:
+    """True for every name that standard output has."""
+    return str(path) == STANDARD_OUTPUT or str(path) in _OTHER_NAMES
 
 
 @dataclass(frozen=True, slots=True)
 class JsonlSettings:
-    """Where the lines go; the path "-" is standard output."""
+    """Where the lines go; the path "-" is standard output, as the system's names of it are."""
 
     path: Path
+
+    def __post_init__(self) -> None:
+        """Take all names of standard output for one."""
+        if is_standard_output(self.path):
+            object.__setattr__(self, "path", Path(STANDARD_OUTPUT))
 
     @property
     def is_standard_output(self) -> bool:

@@ -21,6 +21,8 @@ _BEGINNING = f'{{"v":{VERSION},"type":"'.encode()
 _MOST_SPOILT = 2
 #: Lines from the end among which some may tell of frames that were stopped: more than are in flight at a time.
 _MOST_STOPPED = 1024
+#: Bytes that are read at once to count lines.
+_BLOCK_BYTES = 1 << 20
 #: What is read of each message.
 _KEYS: tuple[tuple[str, type], ...] = (("run", str), ("source", str), ("n", int), ("epoch", int), ("seq", int))
 
@@ -28,11 +30,17 @@ _KEYS: tuple[tuple[str, type], ...] = (("run", str), ("source", str), ("n", int)
 def cut_to_last_message(path: Path, source: str) -> Message | None:
     """Cut off what no whole line tells, and frames that were stopped; give the last message that is left, if any.
 
+    Of the lines before it is checked: those of the last frames in flight are messages of this source whose `n` goes up
+    by one, and between the first line and the last one there are as many as their `n` tell. Where a live source was
+    gone on with, its `epoch` is another one, and its `n` may have gone on further.
+
     Raises:
         OutputError: the file cannot be read or cut, or holds something else than messages of this source.
     """
     with output_errors(path), path.open("r+b") as file:
         end, last = _held(file, path, source)
+        if last is not None:
+            _check_count(file, path, end, last)
         file.truncate(end)
     return last
 
@@ -44,6 +52,7 @@ def _held(file: BinaryIO, path: Path, source: str) -> tuple[int, Message | None]
     if not _BEGINNING.startswith(beginning):
         raise _not_ours(path, "it does not hold messages")
     end, last = file.seek(0, os.SEEK_END), None
+    after: Message | None = None
     seen = spoilt = 0
     for begin, line in lines_backwards(file):
         message = _message(line)
@@ -55,6 +64,9 @@ def _held(file: BinaryIO, path: Path, source: str) -> tuple[int, Message | None]
             continue
         if message["source"] != source:
             raise _not_ours(path, f"it holds the messages of {message['source']!r}, not of {source!r}")
+        if after is not None and after["epoch"] == message["epoch"] and after["n"] != message["n"] + 1:
+            raise _not_ours(path, f"message {message['n']} is followed by {after['n']} at byte {begin + len(line)}")
+        after = message
         seen += 1
         if message.get("reason") == Reason.STOPPED:
             end, last = begin, None
@@ -63,6 +75,24 @@ def _held(file: BinaryIO, path: Path, source: str) -> tuple[int, Message | None]
         if seen >= _MOST_STOPPED:
             break
     return end, last
+
+
+def _check_count(file: BinaryIO, path: Path, end: int, last: Message) -> None:
+    """Raise where a line is missing, or there twice, that is too far from the end to be read."""
+    file.seek(0)
+    first = _message(file.readline())
+    if first is None:
+        raise _not_ours(path, "its first line is no message")
+    if first["epoch"] != last["epoch"]:
+        return
+    file.seek(0)
+    lines, left = 0, end
+    while block := file.read(min(left, _BLOCK_BYTES)):
+        lines += block.count(b"\n")
+        left -= len(block)
+    told = last["n"] - first["n"] + 1
+    if lines != told:
+        raise _not_ours(path, f"from message {first['n']} to {last['n']} it has {lines} lines, not {told}")
 
 
 def _message(line: bytes) -> Message | None:

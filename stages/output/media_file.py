@@ -34,12 +34,13 @@ class MediaFile:
         self._raw = (self._hidden or self._path).open("wb", buffering=0)
 
     def write(self, data: bytes) -> int:
-        """Write all of the data."""
+        """Write all of the data; after a failure nothing more is written, so that what is torn stays the file's end."""
+        self.check()
         self._is_empty = False
         try:
             write_whole(self._raw.fileno(), data)
         except OSError as error:
-            self.error = self.error or error
+            self.error = error
             raise
         return len(data)
 

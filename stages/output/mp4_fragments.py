@@ -45,6 +45,8 @@ class FragmentedFile:
     """What can be said of a file."""
 
     fragments: tuple[Fragment, ...]
+    #: Where the last of them ends; 0 where there is none.
+    end: int
     #: True where the file was closed, or cut at a fragment and marked so: it has every picture up to its end.
     is_finished: bool
     #: True where the file is an MP4 in fragments, or the beginning of one.
@@ -75,8 +77,9 @@ def read_fragments(path: Path) -> FragmentedFile:
         beginning = file.read(8)
     kinds = [box.kind for box in boxes]
     is_finished = bool(boxes) and boxes[-1].end == size and kinds[-1] in (b"mfra", b"free")
+    ends = [after.end for box, after in pairwise(boxes) if (box.kind, after.kind) == (b"moof", b"mdat")]
     is_fragmented = b"ftyp".startswith(beginning[4:]) and (b"mdat" not in kinds or bool(fragments))
-    return FragmentedFile(fragments, is_finished, is_fragmented)
+    return FragmentedFile(fragments, ends[-1] if ends else 0, is_finished, is_fragmented)
 
 
 def _top_boxes(file: BinaryIO, size: int) -> Iterator[_Box]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 from fractions import Fraction
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from posestream.stages.source.protocol import SourceInfo
 
 __all__ = ["Recording"]
+
+_log = logging.getLogger(__name__)
 
 #: A fragment holds so much; a kill loses at most this and what the encoder looks ahead.
 _FRAGMENT_S = 1
@@ -70,6 +73,8 @@ class Recording:
         self._sound: SoundCopy | None = None
         if settings.has_sound and info.path is not None and frame.pts is not None:
             self._sound = SoundCopy.of(info.path, self._container, frame.pts * frame.time_base)
+        elif settings.has_sound and info.has_unread_sound:
+            _log.warning("%s: its sound is left out; only a local file's is copied into a video", info.name)
 
     def write(self, frame: Frame, picture_bgr: NDArray[np.uint8]) -> None:
         """Encode one picture, and copy the sound up to it.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     # before any work
     "check_free",
     "check_folder_free",
+    "check_writable",
     "make_folder",
     # failures
     "output_errors",
@@ -135,6 +137,20 @@ def check_free(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None
         raise SettingsError(f"output {path} is also an input; give another path")
     if not overwrite and path.is_file():
         raise SettingsError(f"output {path} exists; give another path or allow overwriting (--overwrite)")
+
+
+def check_writable(path: Path) -> None:
+    """Refuse, before any work, a file that cannot be written; its folder is created where missing.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    make_folder(path.parent)
+    with output_errors(path):
+        if not path.exists():
+            TemporaryFile(dir=path.parent).close()
+        elif path.is_file():
+            path.open("r+b").close()
 
 
 def check_folder_free(folder: Path, pattern: str, overwrite: bool, inputs: Iterable[Path] = ()) -> None:

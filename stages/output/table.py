@@ -12,7 +12,7 @@ from posestream.stages.output.coco import CocoSettings, CocoSink
 from posestream.stages.output.csv_file import CsvSettings, CsvSink
 from posestream.stages.output.display import DisplaySettings, DisplaySink
 from posestream.stages.output.images import ImagesSettings, ImagesSink
-from posestream.stages.output.jsonl import STANDARD_OUTPUT, JsonlSettings, JsonlSink
+from posestream.stages.output.jsonl import JsonlSettings, JsonlSink, is_standard_output
 from posestream.stages.output.openpose import ENDING, OpenPoseSettings, OpenPoseSink
 from posestream.stages.output.sink import PictureSink, Sink, check_folder_free, check_free
 from posestream.stages.output.video import VideoSink
@@ -97,8 +97,8 @@ def check_outputs(
             case JsonlSettings() if settings.is_standard_output:
                 pass  # all sources share it
             case JsonlSettings(path) | CocoSettings(path) | CsvSettings(path) | VideoSettings(path):
-                check_free(path, overwrite, inputs)
                 _take(path, taken)
+                check_free(path, overwrite, inputs)
                 if isinstance(settings, VideoSettings):
                     for part in further_parts(path):
                         check_free(part, overwrite, inputs)
@@ -108,8 +108,8 @@ def check_outputs(
 
 def _take(path: Path, taken: set[Path]) -> None:
     """Note that an output has this file; it is nobody else's, and not standard output, which takes lines only."""
-    if str(path) == STANDARD_OUTPUT:
-        raise SettingsError("- is standard output, and takes lines only (output.jsonl); give a file")
+    if is_standard_output(path):
+        raise SettingsError(f"{path} is standard output, and takes lines only (output.jsonl); give a file")
     if path.resolve() in taken:
         raise SettingsError(f"output {path} is asked for twice; give each output a path of its own")
     taken.add(path.resolve())

@@ -19,7 +19,7 @@ from posestream.stages.output.held import Held
 from posestream.stages.output.media_file import MediaFile
 from posestream.stages.output.recording import Recording
 from posestream.stages.output.sink import Ended, make_folder, output_errors
-from posestream.stages.output.video_parts import further_parts, hold_parts
+from posestream.stages.output.video_parts import cut_torn, further_parts, hold_parts
 from posestream.stages.output.video_settings import VideoSettings
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class VideoSink:
                 if recording is not None:
                     recording.abandon()
                 file.close()
+                if file.error is not None:
+                    cut_torn(self._path)
         if recording is None:
             _log.warning("%s is not written: there was no picture", self._path)
             file.remove()

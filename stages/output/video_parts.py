@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -12,7 +13,7 @@ from posestream.stages.output.held import was_written_since
 from posestream.stages.output.mp4_fragments import END_BOX, read_fragments
 from posestream.stages.output.sink import output_errors
 
-__all__ = ["HeldParts", "further_parts", "hold_parts"]
+__all__ = ["HeldParts", "cut_torn", "further_parts", "hold_parts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,22 @@ def hold_parts(path: Path, since_s: float) -> HeldParts:
     parts = [part for part, _ in held]
     next_path = next(part for part in _part_paths(path) if part not in parts)
     return HeldParts(tuple(parts), sum(pictures for _, pictures in held), next_path)
+
+
+def cut_torn(part: Path) -> None:
+    """End a file that could not be written further at its last whole fragment, or remove it where it has none.
+
+    Raises:
+        OutputError: it cannot be cut.
+    """
+    if not part.is_file():
+        return  # a device, or a file that never got its name
+    with output_errors(part):
+        end = read_fragments(part).end
+        if end:
+            os.truncate(part, end)
+        else:
+            part.unlink()
 
 
 def _part_paths(path: Path) -> Iterator[Path]:

@@ -163,6 +163,7 @@ class ContainerSource(ClosedAtExit):
             sample_aspect_ratio=1 / aspect if aspect and picture.is_turned else aspect,
             color=picture.tags,
             keeps_newest=keeps_newest,
+            has_unread_sound=self._path() is None and not self._is_live and bool(container.streams.audio),
             max_age_s=_LIVE_MAX_AGE_S if keeps_newest and settings.max_age_s is None else settings.max_age_s,
         )
 

@@ -89,6 +89,10 @@ class Decoder:
         self.packet_count = 0
         #: Where the last packet's or frame's showing ends, in units of the time base; None before the first.
         self.end_pts: int | None = None
+        #: How long the packets last by the order in which they are stored, in units of the time base; None where the
+        #: first or last one has no such time.
+        self.stored_pts: int | None = None
+        self._first_dts: int | None = None
         #: The longest time between two frames that followed each other, in units of the time base.
         self.longest_gap = 0
         #: True where the last packet was cut short.
@@ -140,7 +144,11 @@ class Decoder:
             yield self._of(frame, stamp)
 
     def _note(self, packet: Packet[VideoStream], stamp: Stamp) -> None:
+        if not self.packet_count:
+            self._first_dts = packet.dts
         self.packet_count += 1
+        is_known = packet.dts is not None and self._first_dts is not None
+        self.stored_pts = packet.dts - self._first_dts + (packet.duration or 0) if is_known else None
         self.is_cut = packet.is_corrupt
         when = packet.pts if packet.pts is not None else packet.dts
         if when is None:

@@ -21,6 +21,9 @@ _ENDLESS_FORMATS = frozenset({"mpegts", "mpeg", "mpegtsraw"})
 _SLACK_S = 0.5
 #: The same as a share of the whole duration.
 _SLACK_SHARE = 0.01
+#: Containers whose durations are the time of the last frame's end, as FFmpeg writes them: video that begins at 5 s
+#: and ends at 10 s "lasts" 10 s. Some other writers tell 5 s there, and of theirs less is asked than they hold.
+_COUNT_FROM_ZERO = frozenset({"matroska,webm"})
 #: Matroska's own duration of one track, "00:00:07.666000000", which other tracks' lengths do not blur.
 _TRACK_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -48,6 +51,9 @@ class Promise:
         video_s = _track_s(container, stream, time_base)
         if video_s is None and len(container.streams) == 1:
             video_s = whole_s
+        if container.format.name in _COUNT_FROM_ZERO:
+            start_s = max(0.0, float((stream.start_time or 0) * time_base))
+            video_s, whole_s = _less(video_s, start_s), _less(whole_s, start_s)
         return cls(
             first_pts=stream.start_time or 0,
             time_base=time_base,
@@ -76,12 +82,14 @@ def told_end(promise: Promise, decoder: Decoder, *, is_whole: bool) -> str:
         is_whole: it read from the file's beginning, so frames can be counted.
     """
     end_s = float((decoder.end_pts - promise.first_pts) * promise.time_base) if decoder.end_pts is not None else 0.0
+    # Frames are stored before those that they are shown after, so that the latest time runs ahead of what is there.
+    got_s = min(end_s, float(decoder.stored_pts * promise.time_base)) if decoder.stored_pts is not None else end_s
     got = []
     if promise.frames is not None and is_whole:
         got.append(f"{decoder.packet_count} of {promise.frames} frames")
-    if promise.video_s is not None:
-        got.append(f"{end_s:.1f} of {promise.video_s:.1f} s")
-    told = f"{got[0]} ({got[1]})" if len(got) == 2 else "".join(got) or f"after {end_s:.1f} s"
+    if promise.video_s is not None and got_s <= promise.video_s:
+        got.append(f"{got_s:.1f} of {promise.video_s:.1f} s")
+    told = f"{got[0]} ({got[1]})" if len(got) == 2 else "".join(got) or f"after {got_s:.1f} s"
     if decoder.read_error is not None:
         return f"{told}; reading stopped: {decoder.read_error.strerror}"
     is_cut = decoder.is_cut and not promise.is_endless
@@ -108,6 +116,11 @@ def _is_short(promise: Promise, decoder: Decoder, end_s: float, *, is_whole: boo
         return missing_s > 1.5 * frame_s
     longest_s = float(decoder.longest_gap * promise.time_base)
     return missing_s > max(_SLACK_S, _SLACK_SHARE * promise.video_s, 2 * longest_s)
+
+
+def _less(told_s: float | None, start_s: float) -> float | None:
+    """Take a beginning off a duration that reaches beyond it."""
+    return told_s - start_s if told_s is not None and told_s > start_s else told_s
 
 
 def _track_s(container: InputContainer, stream: VideoStream, time_base: Fraction) -> float | None:

@@ -12,7 +12,7 @@ from posestream.stages.source.hardware import check_hardware
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.name import derive_names, is_camera, is_url, redacted
 from posestream.stages.source.paced import PacedSource
-from posestream.stages.source.pictures import PictureSource, is_pictures
+from posestream.stages.source.pictures import PictureSource, is_pictures, looked_at
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
 from posestream.stages.source.stream import (
@@ -35,6 +35,7 @@ __all__ = [
     "is_file_like",
     "is_missing",
     "is_standard_input",
+    "looked_at",
     "open_source",
     "redacted",
 ]

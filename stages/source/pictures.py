@@ -23,7 +23,7 @@ from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import region_of
 from posestream.stages.source.settings import SourceSettings
 
-__all__ = ["PictureSource", "is_pictures"]
+__all__ = ["PictureSource", "is_pictures", "looked_at"]
 
 #: What a picture's file name ends with; all of these OpenCV's wheels can read.
 _SUFFIXES = frozenset(
@@ -41,6 +41,17 @@ def is_pictures(url: str) -> bool:
     if path.is_dir() or _is_picture(path):
         return True
     return glob.has_magic(url) and not path.exists()
+
+
+def looked_at(url: str) -> set[Path]:
+    """Give the folders that a pattern finds pictures in, and the pictures; none for what is no pattern."""
+    if not is_pictures(url) or Path(url).exists() or not glob.has_magic(url):
+        return set()
+    try:
+        folder, pictures = _listed(url)
+    except SourceError:
+        return {_fixed_part(Path(url))}
+    return {folder, *pictures, *(picture.parent for picture in pictures)}
 
 
 def _is_picture(path: Path) -> bool:

@@ -48,6 +48,8 @@ class SourceInfo:
     keeps_newest: bool = False
     #: A frame that is older, in seconds, is not inferred; None: any age.
     max_age_s: float | None = None
+    #: True for a recording whose sound cannot be copied, since it is no local file.
+    has_unread_sound: bool = False
 
 
 class Source(Protocol):

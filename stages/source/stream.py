@@ -117,7 +117,18 @@ class StreamSource(VideoFileSource):
             raise link_error(self._label, self._settings.url, self._decoder.read_error, "broke off")
 
     def _nothing(self) -> str:
-        return f"{self._label} gave no frame that can be decoded" if self._is_live else super()._nothing()
+        if self._is_live:
+            return f"{self._label} gave no frame that can be decoded"
+        error = self._decoder.read_error if self._decoder is not None else None
+        if error is None:
+            return super()._nothing()
+        if not self._scheme.startswith("http"):
+            return f"{self._label} cannot be read: {error.strerror}"
+        # FFmpeg tells of such a server by the same errors as of a line that broke.
+        return (
+            f"{self._label} cannot be read: the connection broke, or its server gives no parts of files (HTTP ranges), "
+            "which this file or its start needs; fetch the file first"
+        )
 
 
 def check_standard_input() -> None:

@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.layout import LAYOUTS
 from posestream.models.registry import find_network, load_registry
+from posestream.pipeline.annotations import read_annotations
 from posestream.pipeline.bench.group import found_exactly, group_command, planted_crowd
+from posestream.pipeline.commands.eval import eval_command
 from posestream.pipeline.evaluate import Labels, Timed, evaluate, pose_pictures
-from posestream.stages.errors import SettingsError, SourceError
+from posestream.stages.errors import OutputError, SettingsError, SourceError
 from posestream.stages.group.group import Group, GroupSettings
 from posestream.stages.group.synthetic import planted_maps, standing_person
 from posestream.stages.items import FieldMaps, FrameKey, Person, Poses, Transform, frozen
@@ -135,6 +137,61 @@ def test_what_is_not_an_annotation_file_is_refused(tmp_path: Path, text: str) ->
 
     with pytest.raises(SourceError, match=r"other\.json"):
         Labels(tmp_path / "other.json")
+
+
+ABSENT = object()
+
+#: A list of the file, a key of its first entry, a value for it, and what is said.
+FAULTS = [
+    ("annotations", "area", ABSENT, r'annotations\[0\] \(id 1\) has no "area"'),
+    ("annotations", "area", float("inf"), r'annotations\[0\] \(id 1\) has no "area"'),
+    ("annotations", "bbox", ABSENT, r'annotations\[0\] \(id 1\) has no "bbox" that are 4 numbers'),
+    ("annotations", "iscrowd", ABSENT, r'annotations\[0\] \(id 1\) has no "iscrowd"'),
+    ("annotations", "num_keypoints", "x", r'annotations\[0\] \(id 1\) has no "num_keypoints"'),
+    ("annotations", "keypoints", ABSENT, r'annotations\[0\] \(id 1\) has no "keypoints" that are 51 numbers'),
+    ("annotations", "keypoints", [1, 2, 3], r'annotations\[0\] \(id 1\) has no "keypoints" that are 51 numbers'),
+    ("annotations", "keypoints", ["a"] + [0] * 50, r'annotations\[0\] \(id 1\) has no "keypoints"'),
+    ("annotations", "keypoints", [float("nan")] + [0] * 50, r'annotations\[0\] \(id 1\) has no "keypoints"'),
+    ("annotations", "id", 2, r"annotations\[1\] has the id 2, as annotations\[0\] \(id 2\) has"),
+    ("annotations", "id", 0, r'annotations\[0\] has no "id" that is a whole number from 1 on'),
+    ("annotations", "image_id", 99, r"annotations\[0\] \(id 1\) is of the picture 99, which is not among the images"),
+    ("annotations", "category_id", 7, r"annotations\[0\] \(id 1\) is of the category 7, which is not listed"),
+    ("images", "id", 8, r"images\[1\] has the id 8, as images\[0\] \(id 8\) has"),
+    ("images", "file_name", 5, r'images\[0\] \(id 7\) has no "file_name"'),
+    ("categories", "id", 3, r"the categories lack 1, which is people"),
+    ("images", None, ABSENT, r'"images" is empty'),
+    ("categories", None, ABSENT, r'"categories" is empty'),
+]
+
+
+@pytest.mark.parametrize(("key", "field", "value", "said"), FAULTS)
+def test_faulty_annotations_are_named(labelled: Path, key: str, field: str | None, value: object, said: str) -> None:
+    """Each fault of an annotation file is one error that names the entry, before any picture is looked at."""
+    truth = json.loads((labelled / "truth.json").read_text("utf-8"))
+    if field is None:
+        truth[key] = []
+    elif value is ABSENT:
+        del truth[key][0][field]
+    else:
+        truth[key][0][field] = value
+    (labelled / "faulty.json").write_text(json.dumps(truth), "utf-8")
+
+    with pytest.raises(SourceError, match=rf"faulty\.json: {said}"):
+        read_annotations(labelled / "faulty.json")
+
+
+def test_results_that_cannot_be_written_are_refused_first(labelled: Path) -> None:
+    """A path that cannot be written is told before annotations are read; an existing one asks for --overwrite."""
+    (labelled / "file").write_text("x", "utf-8")
+    command = ["--images", str(labelled), "--annotations", str(labelled / "missing.json"), "--save-results"]
+
+    with pytest.raises(OutputError, match=r"file"):
+        CliRunner().invoke(eval_command, [*command, str(labelled / "file" / "x.json")], catch_exceptions=False)
+    with pytest.raises(SettingsError, match=r"--overwrite"):
+        CliRunner().invoke(eval_command, [*command, str(labelled / "file")], catch_exceptions=False)
+    # The next thing that is wrong is told where the results may be replaced.
+    with pytest.raises(SourceError, match=r"missing\.json"):
+        CliRunner().invoke(eval_command, [*command, str(labelled / "file"), "--overwrite"], catch_exceptions=False)
 
 
 def test_a_missing_tool_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

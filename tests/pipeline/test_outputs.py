@@ -160,3 +160,26 @@ def test_a_folder_in_a_files_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "is a folder" in refused({"jsonl": {"path": str(tmp_path)}}, "door")
     assert "is a file" in refused({"images": {"folder": str(tmp_path / "file")}}, "door")
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_standard_output_has_other_names(name: str) -> None:
+    """What the system calls standard output is shared as `-` is, has no file of notes, and takes nothing but lines."""
+    planned = plan({"jsonl": {"path": name}}, "front", "back")
+    assert jsonl_paths(planned) == [Path("-"), Path("-")]
+    assert [outputs.paths for outputs in planned] == [[], []]
+    assert "is standard output, and takes lines only" in refused({"csv": {"path": name}}, "door")
+    assert "is no MP4" in refused({"video": {"path": name}}, "door")
+
+
+def test_a_patterns_own_pictures_are_inputs(tmp_path: Path) -> None:
+    """Pictures are not written into a folder that a pattern looks in, where the next run would find them."""
+    inner = tmp_path / "pictures" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "a.jpg").touch()
+    for pattern in ("pictures/inner/*.jpg", "pictures/**/*.jpg"):
+        output = {"overwrite": True, "images": {"folder": str(inner)}}
+        assert "is also an input" in refused(output, "door", inputs=(tmp_path / pattern,))
+    output = {"overwrite": True, "csv": {"path": str(inner / "a.jpg")}}
+    assert "is also an input" in refused(output, "door", inputs=(inner / "*.jpg",))
+    plan({"images": {"folder": str(tmp_path / "rendered")}}, "door", inputs=(inner / "*.jpg",))

@@ -279,6 +279,32 @@ def test_a_damaged_middle_is_refused(tmp_path: Path) -> None:
         JsonlSink(JsonlSettings(path)).resume("clip", 0.0)
 
 
+@pytest.mark.parametrize(
+    ("gap", "why"), [(1500, "message 1499 is followed by 1501"), (0, "no message"), (5, "1999 lines")]
+)
+def test_a_missing_line_is_refused(tmp_path: Path, gap: int, why: str) -> None:
+    """A file that lacks a line, near its end or far from it, is not gone on with as if it were whole."""
+    path = tmp_path / "a.jsonl"
+    lines = jsonl(path, [ended(frame) for frame in frames(2000)]).splitlines(keepends=True)
+    # Without its first line a file is one that begins later, as those of a recording in several files do.
+    lines[gap] = b"" if gap else b'{"v":1,"type":"poses"}\n'
+    path.write_bytes(b"".join(lines))
+
+    with pytest.raises(OutputError, match=rf"^cannot go on with .*a\.jsonl: .*{why}.*--overwrite[^\n]*$"):
+        JsonlSink(JsonlSettings(path)).resume("clip", 0.0)
+    assert path.read_bytes() == b"".join(lines)
+
+
+def test_a_line_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """A message that stands in a file twice is not taken for two."""
+    path = tmp_path / "a.jsonl"
+    lines = jsonl(path, [ended(frame) for frame in frames(4)]).splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], *lines[1:]]))
+
+    with pytest.raises(OutputError, match="message 1 is followed by 1"):
+        JsonlSink(JsonlSettings(path)).resume("clip", 0.0)
+
+
 def test_frames_that_were_stopped_are_done(tmp_path: Path) -> None:
     """Frames whose turn did not come before everything was stopped, and those after them, are done again."""
     path = tmp_path / "a.jsonl"

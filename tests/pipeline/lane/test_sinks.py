@@ -158,3 +158,18 @@ def test_a_bug_in_an_output_is_not_taken_for_its_failure() -> None:
     sinks.open(INFO)
     with pytest.raises(ZeroDivisionError):
         sinks.write(lambda sink: sink.write())
+
+
+def test_a_file_that_took_nothing_is_not_left_behind(tmp_path: Path) -> None:
+    """An output that fails before its first byte leaves no empty file, one that fails later what it has."""
+    empty, begun = tmp_path / "empty.jsonl", tmp_path / "begun.jsonl"
+    empty.touch()
+    begun.write_text("{}", "utf-8")
+    outputs = [FakeSink("one", "write"), FakeSink("two", "write")]
+    outputs[0].paths, outputs[1].paths = (empty,), (begun,)
+    sinks = Sinks(outputs, OutputFailures(2, lambda: None))
+    sinks.open(INFO)
+
+    sinks.write(lambda sink: sink.write())
+
+    assert list(tmp_path.iterdir()) == [begun]

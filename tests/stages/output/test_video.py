@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from posestream.stages.color import ColorTags
 from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.items import Drop, Frame, FrameKey, Poses, Reason, Stage
+from posestream.stages.output import media_file
 from posestream.stages.output.sink import Ended
 from posestream.stages.output.video import VideoSettings, VideoSink
 from posestream.stages.source.protocol import SourceInfo
@@ -297,6 +300,15 @@ def test_a_file_without_sound_is_no_matter(tmp_path: Path, content: bytes, caplo
     assert "left out" in caplog.text
 
 
+def test_sound_that_is_no_local_files_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where a source has sound that cannot be copied, a line says so, unless no sound was wanted."""
+    info = replace(INFO, has_unread_sound=True)
+    record(tmp_path / "mute.mp4", [an_ended(0, 0)], info, has_sound=False)
+    assert caplog.messages == []
+    record(tmp_path / "out.mp4", [an_ended(0, 0)], info)
+    assert caplog.messages == ["clip: its sound is left out; only a local file's is copied into a video"]
+
+
 def test_sound_can_be_left_out(tmp_path: Path) -> None:
     """Without sound asked for, the file has pictures only."""
     clip = a_clip(tmp_path / "in.mp4", "aac")
@@ -376,6 +388,46 @@ def test_a_disk_that_is_full_at_the_end_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"):
         sink.close()
     sink.close()
+
+
+@pytest.mark.parametrize("room", [0.0, 0.3, 0.6, 0.95])
+def test_a_disk_that_fills_up_leaves_whole_fragments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: float
+) -> None:
+    """What a full disk leaves of a video can be decoded to its end, or is no file at all."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+    def record_noise(path: Path) -> None:
+        sink = VideoSink(VideoSettings(path, preset="ultrafast"))
+        sink.open(INFO)
+        try:
+            for seq in range(200):
+                sink.write(an_ended(seq, seq * 3_600), noise)
+        finally:
+            sink.close()
+
+    record_noise(tmp_path / "whole.mp4")
+    left = int((tmp_path / "whole.mp4").stat().st_size * room)
+
+    def write_some(descriptor: int, data: bytes) -> None:
+        nonlocal left
+        taken, left = data[:left], left - min(left, len(data))
+        os.write(descriptor, taken)
+        if len(taken) < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(media_file, "write_whole", write_some)
+    torn = tmp_path / "torn.mp4"
+    with pytest.raises(OutputError, match="No space left"):
+        record_noise(torn)
+
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    if room:
+        times = [time for time, _ in read(torn)]
+        assert times == [Fraction(seq, 25) for seq in range(len(times))]
+        assert len(times) >= 200 * room - 2 * 25
+    else:
+        assert not torn.exists()
 
 
 def test_a_path_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:

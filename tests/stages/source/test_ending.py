@@ -96,3 +96,51 @@ def test_cut_before_its_index(media, tmp_path):
     path = media.cut(media.write_video(tmp_path / "clip.mp4", media.noisy(30)), 0.9)
     with pytest.raises(SourceError, match=r"clip\.mp4 is not a video that can be read, or it is damaged or cut off$"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "parts.mp4", "clip.mov", "clip.mkv", "clip.webm", "clip.ts", "clip.flv"])
+@pytest.mark.parametrize("sound_s", [0.0, 6.0])
+def test_a_late_beginning_is_no_early_end(media, tmp_path, name, sound_s):
+    """A whole file whose pictures begin at 5 s ends quietly, whether its durations count from 0 or from there."""
+    codec = "libvpx" if name.endswith("webm") else "libx264"
+    muxing = {"movflags": "frag_keyframe+empty_moov"} if name == "parts.mp4" else {}
+    path = media.write_video(
+        *(tmp_path / name, media.numbered(25)),
+        codec=codec,
+        muxing={**muxing, "avoid_negative_ts": "disabled"},
+        pts_ms=[5000 + 200 * number for number in range(25)],
+        sound_s=sound_s,
+    )
+    frames, said = read(path)
+    assert (len(frames), said) == (25, "")
+
+
+def test_a_late_beginning_that_is_cut_off(media, tmp_path):
+    """Matroska that begins at 5 s and was cut off tells how much there is of what its pictures last."""
+    path = media.write_video(
+        *(tmp_path / "clip.mkv", media.noisy(60)),
+        options={"g": "10", "b": "2000000"},
+        muxing={"avoid_negative_ts": "disabled"},
+        pts_ms=[5000 + 100 * number for number in range(60)],
+    )
+    frames, said = read(media.cut(path, 0.5))
+    assert 10 < len(frames) < 59
+    assert re.search(r": [\d.]+ of 6\.[01] s;", said)
+
+
+@pytest.mark.parametrize(
+    ("muxing", "told"),
+    [
+        ({"movflags": "faststart"}, r": {0} of 60 frames \({1:.1f} of 6\.0 s\);"),
+        ({"movflags": "frag_keyframe+empty_moov"}, r": {1:.1f} of [1-6]\.\d s;"),
+    ],
+)
+def test_told_time_is_that_of_the_frames(media, tmp_path, muxing, told):
+    """The time that is told is as long as the frames that came, also where the last ones are shown out of order."""
+    options = {"g": "20", "bf": "4", "b_strategy": "0", "b": "2000000"}
+    path = media.write_video(tmp_path / "clip.mp4", media.noisy(60), options=options, muxing=muxing)
+    whole = path.read_bytes()
+    for share in (0.5, 0.6, 0.7):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        frames, said = read(path)
+        assert re.search(told.format(len(frames), len(frames) / 10), said), said

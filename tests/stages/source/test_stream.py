@@ -6,10 +6,11 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from posestream.stages.errors import SourceError
-from posestream.stages.source.opening import SourceSettings
+from posestream.stages.source.opening import SourceSettings, open_source
 from posestream.stages.source.stream import StreamSource
 
 from .quiet_files import QuietFiles
@@ -70,3 +71,30 @@ def test_nobody_there(scheme, capfd):
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("name", "start_s"), [("clip.mp4", 0.0), ("clip.mp4", 3.0), ("clip.mkv", 3.0)])
+def test_a_server_that_sends_whole_files_only(media, tmp_path, serve, name, start_s):
+    """Where a file cannot be read since its server gives no parts of it, that is told, and no damage or start."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 120, 160, 3), np.uint8)
+    path = media.write_video(tmp_path / name, noise, options={"g": "10", "preset": "ultrafast", "qp": "4"})
+    assert path.stat().st_size > 1_000_000
+    address = serve(partial(QuietFiles, directory=str(tmp_path)))
+    with pytest.raises(SourceError) as caught:
+        StreamSource(SourceSettings(f"http://{address}/{name}", start_s=start_s)).open()
+    assert str(caught.value) == (
+        f"http://{address}/{name} cannot be read: the connection broke, or its server gives no parts of files (HTTP "
+        "ranges), which this file or its start needs; fetch the file first"
+    )
+
+
+def test_sound_that_stays_behind_is_known(media, tmp_path, serve):
+    """A recording behind an address tells that it has sound, which only a local file can give to a video."""
+    media.write_video(tmp_path / "loud.mp4", media.numbered(5), sound_s=1.0)
+    media.write_video(tmp_path / "quiet.mp4", media.numbered(5))
+    address = serve(partial(QuietFiles, directory=str(tmp_path)))
+    for name, has_sound in (("loud.mp4", True), ("quiet.mp4", False)):
+        with StreamSource(SourceSettings(f"http://{address}/{name}")) as source:
+            assert source.open().has_unread_sound is has_sound
+    with open_source(SourceSettings(str(tmp_path / "loud.mp4"))) as source:
+        assert source.open().has_unread_sound is False
