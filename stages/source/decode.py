@@ -147,8 +147,9 @@ class Decoder:
         if not self.packet_count:
             self._first_dts = packet.dts
         self.packet_count += 1
-        is_known = packet.dts is not None and self._first_dts is not None
-        self.stored_pts = packet.dts - self._first_dts + (packet.duration or 0) if is_known else None
+        self.stored_pts = None
+        if packet.dts is not None and self._first_dts is not None:
+            self.stored_pts = packet.dts - self._first_dts + (packet.duration or 0)
         self.is_cut = packet.is_corrupt
         when = packet.pts if packet.pts is not None else packet.dts
         if when is None:
