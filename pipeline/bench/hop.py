@@ -39,7 +39,8 @@ _PATIENCE_MS = 20_000
 class _Figures:
     """Microseconds a hop."""
 
-    #: From before `send` to after `receive`, one message at a time: the median.
+    #: From before `send` to after `receive`, one message at a time: the median. In most rounds the other side's core
+    #: has to be woken; in some the system keeps both sides on one core, which takes a third: a key's 8 µs beside 37.
     latency_us: float
     #: Wall time and CPU time of both sides, a few messages in flight; each is answered by a key.
     wall_us: float
@@ -76,6 +77,7 @@ def _run(transport: str, payload: str, is_copied: bool, measured: Sequence[_Figu
         "payload": payload,
         "is_copied": is_copied,
         "us": middle(one.latency_us for one in measured),
+        "rounds_us": [round(one.latency_us, 1) for one in measured],
         "stream_us": middle(one.wall_us for one in measured),
         "cpu_us": middle(one.cpu_us for one in measured),
     }

@@ -131,7 +131,7 @@ def soak_command(file: str | None, streams: int, kills: int, seconds: float, **o
 
 @bench_command.command("hop")
 @click.option("--hops", type=click.IntRange(10), default=1000, show_default=True, help="Messages in a measurement.")
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="The median of these is told.")
+@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="The median of these is told.")
 def hop_command(hops: int, rounds: int) -> None:
     """Measure what a hop costs: a network input and a frame's key, over inproc, ipc and tcp."""
     measure_hop(hops, rounds)

@@ -16,6 +16,7 @@ from posestream.models.layout import LAYOUTS
 from posestream.models.registry import find_network, load_registry
 from posestream.pipeline.annotations import read_annotations
 from posestream.pipeline.bench.group import found_exactly, group_command, planted_crowd
+from posestream.pipeline.commands.bench import hop_command
 from posestream.pipeline.commands.eval import eval_command
 from posestream.pipeline.evaluate import Labels, Timed, evaluate, pose_pictures
 from posestream.stages.errors import OutputError, SettingsError, SourceError
@@ -210,6 +211,15 @@ def test_bench_group_reports_each_crowd() -> None:
     assert [run["people"] for run in runs] == [0, 1, 3]
     assert all({"ms", "p99_ms", "planted", "found_exactly"} <= run.keys() for run in runs)
     assert runs[1]["found_exactly"] == runs[1]["planted"]
+
+
+def test_bench_hop_tells_every_round() -> None:
+    """`bench hop` tells each round's latency beside the median, for every transport, payload and way of sending."""
+    done = CliRunner().invoke(hop_command, ["--hops", "10", "--rounds", "1"], catch_exceptions=False)
+
+    runs = json.loads(done.stdout.splitlines()[-1])["runs"]
+    assert len({(run["transport"], run["payload"], run["is_copied"]) for run in runs}) == 12
+    assert all(run["rounds_us"] == [run["us"]] and min(run["stream_us"], run["cpu_us"]) > 0 for run in runs)
 
 
 @pytest.mark.parametrize("text", ["ten", "1,,2", "-1"])
