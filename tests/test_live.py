@@ -353,9 +353,12 @@ def test_a_hardware_decoder_that_is_not_there(capfd: pytest.CaptureFixture[str],
         ),
     ],
 )
-def test_offline_is_no_failure(tmp_path: Path, address: str, name: str, why: str) -> None:
-    """A camera or stream that is not there is told on one line and waited for; stopped, the run has done well."""
-    with started(tmp_path, address, "--save-jsonl", "a.jsonl", *SIMULATED) as process:
+@pytest.mark.parametrize(("mode", "quiet"), [("threads", ["-q"]), ("processes", ["-q"]), ("threads", [])])
+def test_offline_is_no_failure(
+    tmp_path: Path, address: str, name: str, why: str, mode: str, quiet: Sequence[str]
+) -> None:
+    """A camera or stream that is not there is told on one line, quiet or not; stopped, the run has done well."""
+    with started(tmp_path, address, "--save-jsonl", "a.jsonl", "--mode", mode, *quiet, *SIMULATED) as process:
         assert process.stderr
         told = next(line for line in process.stderr if "is backing off" in line)
         process.send_signal(signal.SIGINT)
