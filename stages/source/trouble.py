@@ -61,9 +61,9 @@ def link_error(label: str, url: str, error: Exception, what: str = "cannot be op
         return LinkError(f"{label} {what}: no answer in time")
     if isinstance(error, RuntimeError) and not isinstance(error, FFmpegError):
         return LinkError(f"{label} {what}: {error}", is_final=True)
-    if isinstance(error, InvalidDataError):
-        return LinkError(f"{label} {what}: what comes is no video that is known here, or it is damaged")
     reason = (error.strerror if isinstance(error, FFmpegError) else None) or "the address is not understood"
+    if isinstance(error, InvalidDataError):
+        reason = "what comes is no video that is known here, or it is damaged"
     if getattr(error, "errno", None) == errno.EIO:
         reason = _look_up_failure(url) or _encryption_failure(url) or reason
     return LinkError(f"{label} {what}: {reason}")
