@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from posestream.stages.redact import redacted_text
+from posestream.stages.source.link_state import ABSENCES
 
 __all__ = ["LOG_FORMATS", "LOSSES", "json_entry", "one_line", "set_up_logging"]
 
@@ -64,11 +65,12 @@ class _ConsoleHandler(logging.Handler):
 
 
 def set_up_logging(console: Console, log_format: str, *, is_quiet: bool, is_debugging: bool) -> None:
-    """Send the log to the console: news and worse, only errors and losses when quiet, everything when debugging."""
+    """Send the log to the console: news and worse; errors, losses and absences when quiet; all when debugging."""
     handler = _ConsoleHandler(console)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logger = logging.getLogger("posestream")
     logger.handlers = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if is_debugging else logging.ERROR if is_quiet else logging.INFO)
-    logging.getLogger(LOSSES).setLevel(min(logger.level, logging.WARNING))
+    for name in (LOSSES, ABSENCES):
+        logging.getLogger(name).setLevel(min(logger.level, logging.WARNING))

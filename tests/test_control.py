@@ -182,6 +182,22 @@ def test_what_cannot_be_is_refused(runtime: Path, tmp_path: Path, media: ModuleT
     assert [line for line in err.splitlines() if "warning" in line or "error" in line] == []
 
 
+@modes
+def test_a_guest_that_fails_is_told_and_decides_nothing(runtime: Path, tmp_path: Path, mode: str) -> None:
+    """A source that was added and is damaged is told at once, and why in the list; the run does well without it."""
+    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
+    with head_of(tmp_path, "--control", "--mode", mode) as head:
+        head.add("bad.mp4")
+        head.wait_until(lambda now: now["bad"].state == "failed")
+        head.add("synthetic:32x32x5", name="good")
+        now = head.wait_until(lambda now: now["good"].state == "ended")
+        assert (now["bad"].state, "bad.mp4 is not a video" in now["bad"].why) == ("failed", True)
+        code, _, err = head.end()
+    assert code == 0
+    assert "error: bad has failed, and the run goes on: " in err
+    assert "Traceback" not in err
+
+
 def test_a_run_ends_with_its_last_source_unless_asked_to_stay(runtime: Path, tmp_path: Path) -> None:
     """Without --control a run whose last source is removed has done its work."""
     with head_of(tmp_path, "synthetic:64x64", "--save-jsonl", "a.jsonl") as head:

@@ -334,6 +334,50 @@ def test_a_lane_that_dies_goes_on(tmp_path: Path, server: RtspServer) -> None:
         assert (before["epoch"], before["pts"]) < (after["epoch"], after["pts"])
 
 
+@rtsp.needs_server
+def test_what_a_killed_lane_had_in_flight(tmp_path: Path, server: RtspServer) -> None:
+    """Frames in flight of a live source whose process is killed are lost, and sums hold before, meanwhile and after.
+
+    Its replica never ends, so that what it was given is in flight when the next process begins.
+    """
+    status, ended = f"ipc://{tmp_path}/status", threading.Event()
+    heard: list[tuple[bytes, dict[str, Any]]] = []
+    listener = threading.Thread(target=listen, args=(status, heard, ended), daemon=True)
+    listener.start()
+    device = ("--set", 'replicas.devices=["simulated:60000"]', "--set", f'pipeline.status=["{status}"]')
+    address = f"rtsp://127.0.0.1:{server.port}/live"
+
+    def statuses() -> list[dict[str, Any]]:
+        return [told for topic, told in list(heard) if topic == b"status/127.0.0.1/"]
+
+    def wait_for(restarts: int) -> dict[str, Any]:
+        """Wait until something is in flight after so many restarts."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while True:
+            for told in statuses():
+                if told["restarts"] == restarts and told["state"] == "live" and told["in_flight"]:
+                    return told
+            assert time.monotonic() < deadline_s
+            assert run.is_running, run.errors
+            time.sleep(0.05)
+
+    with Program(tmp_path, "run", address, "--mode", "processes", "--net-height", 64, *device) as run:
+        before = wait_for(0)
+        run.signal_other(run.children("lane")[0], signal.SIGKILL)
+        after = wait_for(1)
+        run.signal(signal.SIGTERM)
+        assert run.wait(DEADLINE_S) == 0
+    ended.set()
+    listener.join(DEADLINE_S)
+    assert statuses()[0]["state"] == "connecting"
+    assert "dispatch/lost" not in before["dropped"]
+    assert after["dropped"]["dispatch/lost"] >= 1
+    assert after["taken"] > before["taken"]
+    for told in statuses():
+        assert told["taken"] == told["posed"] + sum(told["dropped"].values()) + told["in_flight"]
+    assert statuses()[-1]["in_flight"] == 0
+
+
 def test_a_hardware_decoder_that_is_not_there(capfd: pytest.CaptureFixture[str], network: FakeNetwork) -> None:
     """A decoder that is missing is an error before any work, which says what there is instead."""
     done = CommandLine(capfd)("run", "rtsp://door/live", "--hwaccel", "magic")
@@ -353,9 +397,12 @@ def test_a_hardware_decoder_that_is_not_there(capfd: pytest.CaptureFixture[str],
         ),
     ],
 )
-def test_offline_is_no_failure(tmp_path: Path, address: str, name: str, why: str) -> None:
-    """A camera or stream that is not there is told on one line and waited for; stopped, the run has done well."""
-    with started(tmp_path, address, "--save-jsonl", "a.jsonl", *SIMULATED) as process:
+@pytest.mark.parametrize(("mode", "quiet"), [("threads", ["-q"]), ("processes", ["-q"]), ("threads", [])])
+def test_offline_is_no_failure(
+    tmp_path: Path, address: str, name: str, why: str, mode: str, quiet: Sequence[str]
+) -> None:
+    """A camera or stream that is not there is told on one line, quiet or not; stopped, the run has done well."""
+    with started(tmp_path, address, "--save-jsonl", "a.jsonl", "--mode", mode, *quiet, *SIMULATED) as process:
         assert process.stderr
         told = next(line for line in process.stderr if "is backing off" in line)
         process.send_signal(signal.SIGINT)

@@ -16,12 +16,19 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions are chosen first
 
-#: H.264 as it comes, one access unit after another, each at its time.
+#: One access unit after another as it comes, each at its time.
 _LAUNCH = (
     "( appsrc name=source is-live=true format=time max-bytes=200000 "
-    "caps=video/x-h264,stream-format=byte-stream,alignment=au,framerate={rate}/1 "
-    "! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    "caps={kind},framerate={rate}/1 ! {parts} name=pay0 )"
 )
+#: What the units are and who sends them, by how the clip's file name ends.
+_KINDS = {
+    ".units": (
+        "video/x-h264,stream-format=byte-stream,alignment=au",
+        "h264parse ! rtph264pay pt=96 config-interval=-1",
+    ),
+    ".jpegs": ("image/jpeg", "jpegparse ! rtpjpegpay pt=26"),
+}
 #: What stands before each access unit in the file: its length in bytes.
 _LENGTH = struct.Struct("<I")
 
@@ -54,10 +61,11 @@ class Feed:
         source.emit("push-buffer", buffer)
 
 
-def factory_of(units: list[bytes], rate: int) -> Any:
+def factory_of(clip: Path, rate: int) -> Any:
     """Make what serves one address: every client has a stream of its own, from the clip's beginning."""
+    units, (kind, parts) = read_units(clip), _KINDS[clip.suffix]
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(_LAUNCH.format(rate=rate))
+    factory.set_launch(_LAUNCH.format(kind=kind, parts=parts, rate=rate))
     factory.set_shared(False)
 
     def configure(_factory: Any, media: Any) -> None:
@@ -86,7 +94,7 @@ def main(port: str, rate: str, units: str, login: str = "") -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)
-    factory = factory_of(read_units(Path(units)), int(rate))
+    factory = factory_of(Path(units), int(rate))
     if login:
         protect(server, factory, *login.split(":", 1))
     server.get_mount_points().add_factory("/live", factory)

@@ -26,7 +26,7 @@ _PYTHONS = ("/usr/bin/python3", "python3")
 _CHECK = (
     "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0');"
     "from gi.repository import Gst, GstRtspServer; Gst.init(None);"
-    "assert all(map(Gst.ElementFactory.find, ('appsrc', 'h264parse', 'rtph264pay')))"
+    "assert all(map(Gst.ElementFactory.find, ('appsrc', 'h264parse', 'rtph264pay', 'jpegparse', 'rtpjpegpay')))"
 )
 #: How long it may take to start, in seconds.
 _START_S = 30.0

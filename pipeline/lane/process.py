@@ -32,8 +32,8 @@ from posestream.pipeline.wire.messages import LaneReport
 from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, send
 from posestream.stages.errors import OutputError, SourceError
 from posestream.stages.output.display import DisplaySink
-from posestream.stages.source.link_state import LinkState
-from posestream.stages.source.opening import SourceSettings
+from posestream.stages.source.link_state import LinkPhase, LinkState
+from posestream.stages.source.opening import SourceSettings, is_kept
 
 __all__ = ["LaneConfig", "LaneProcess", "run_lane"]
 
@@ -75,6 +75,8 @@ class LaneProcess:
         self._child = ChildProcess(config.source.name, "lane", work, log, relay)
         self._started_s = 0.0
         self._found_dead_s: float | None = None
+        #: How a live source's connection is until the process has told.
+        self._first_link: LinkReport | None = None
 
     def __repr__(self) -> str:
         return f"<LaneProcess {self._child}>"
@@ -147,7 +149,9 @@ class LaneProcess:
     def link(self) -> LinkReport | None:
         """How a live source's connection is, as of its last report."""
         report = self._report
-        if report is None or report.link_phase is None:
+        if report is None:
+            return self._first_link
+        if report.link_phase is None:
             return None
         state = LinkState(report.link_phase, report.link_since_s, report.link_why)
         return LinkReport(state, report.connections)
@@ -187,8 +191,12 @@ class LaneProcess:
 
     def start(self) -> None:
         """Start the process."""
+        before = self._report
         self._dispatch.forget_report(self.name)
         self._started_s = time.monotonic()
+        if is_kept(self._config.source):
+            why, connections = ("its process ended", before.connections) if before else ("", 0)
+            self._first_link = LinkReport(LinkState(LinkPhase.CONNECTING, time.time(), why), connections)
         self._child.start()
 
     def stop(self) -> None:

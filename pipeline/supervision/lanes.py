@@ -34,6 +34,8 @@ class Lanes:
         self._sources: list[tuple[SourceSettings, LaneOutputs]] = []
         self._paused: set[str] = set()
         self._ended: set[str] = set()
+        #: Sources that came while the run went on.
+        self.guests: set[str] = set()
         self._has_started = False
 
     def __repr__(self) -> str:
@@ -82,6 +84,7 @@ class Lanes:
         self._slots.append(slot)
         self._sources.append((source, outputs))
         if self._has_started:
+            self.guests.add(source.name)
             slot.part.start()
         return slot.part
 
@@ -117,6 +120,10 @@ class Lanes:
             self._watch(slot, now_s)
         ended = [slot.name for slot in self._slots if slot.name not in self._ended and _has_ended(slot)]
         self._ended.update(ended)
+        for name in self.guests.intersection(ended):
+            # The run goes on without it, maybe for months, and its exit code is no matter of a guest's.
+            if (error := self[name].part.source_error) is not None:
+                _log.error("%s has failed, and the run goes on: %s", name, error)
         return ended
 
     def _watch(self, slot: Slot[LaneHandle], now_s: float) -> None:

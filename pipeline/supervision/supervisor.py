@@ -300,7 +300,7 @@ class Supervisor:
         return Summary(
             sources,
             self.engine,
-            exit_code(self._error, [*self._lanes], self._hung, self.services.publishing.errors),
+            exit_code(self._error, [*self._lanes], self._hung, self.services.publishing.errors, self._lanes.guests),
             self._error,
             output_errors,
             self.replica_restarts,

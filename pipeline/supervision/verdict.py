@@ -35,13 +35,17 @@ def exit_code(
     lanes: Sequence[Slot[LaneHandle]],
     hung: Collection[str],
     publishing_errors: Sequence[OutputError] = (),
+    guests: Collection[str] = (),
 ) -> ExitCode:
-    """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources."""
+    """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources.
+
+    Sources that came while it went on (`guests`) decide nothing by being missing or damaged: it goes on without them.
+    """
     if error is not None:
         return exit_code_of(error)
     if any(fate(slot, hung) for slot in lanes):
         return ExitCode.REPLICAS
     if publishing_errors or any(slot.part.output_errors for slot in lanes):
         return ExitCode.OUTPUT
-    codes = [exit_code_of(slot.part.source_error) for slot in lanes if slot.part.source_error]
-    return min(codes, default=ExitCode.DONE)
+    errors = {slot.name: slot.part.source_error for slot in lanes if slot.name not in guests}
+    return min((exit_code_of(error) for error in errors.values() if error), default=ExitCode.DONE)

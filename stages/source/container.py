@@ -21,7 +21,7 @@ from posestream.stages.source.decode import Decoded, Decoder, Stamp, now, video_
 from posestream.stages.source.frame_gate import FrameGate
 from posestream.stages.source.name import derive_names, redacted
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
-from posestream.stages.source.region import region_of
+from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import Policy, SourceSettings
 
 __all__ = ["ContainerSource"]
@@ -40,6 +40,7 @@ class ContainerSource(ClosedAtExit):
         self._is_live = is_live
         #: What the source is called in messages.
         self._label = redacted(settings.url)
+        self._region = RegionOfInterest(settings.roi, self._name)
         self._container: InputContainer | None = None
         self._frames: Iterator[Decoded] = iter(())
         self._decoder: Decoder | None = None
@@ -134,7 +135,9 @@ class ContainerSource(ClosedAtExit):
             first.append(decoded)
             if decoded.frame is not None:
                 self._frames = chain(first, frames)
-                return self._info(container, stream, self._picture(decoded.frame))
+                picture = self._picture(decoded.frame)
+                self._region.check(picture)
+                return self._info(container, stream, picture)
         raise SourceError(self._nothing())
 
     def _nothing(self) -> str:
@@ -173,7 +176,6 @@ class ContainerSource(ClosedAtExit):
 
     def _frame(self, decoded: Decoded, seq: int) -> Frame:
         picture = None if decoded.frame is None else self._picture(decoded.frame)
-        roi = self._settings.roi
         return Frame(
             key=FrameKey(self._name, seq),
             epoch=0,
@@ -185,5 +187,5 @@ class ContainerSource(ClosedAtExit):
             width=picture.width if picture else 0,
             height=picture.height if picture else 0,
             picture=picture,
-            region=region_of(roi, picture) if roi is not None and picture is not None else None,
+            region=None if picture is None else self._region.of(picture),
         )

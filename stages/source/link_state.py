@@ -9,7 +9,10 @@ from enum import StrEnum
 
 from posestream.stages.redact import redacted_text
 
-__all__ = ["LinkPhase", "LinkState", "LinkStates"]
+__all__ = ["ABSENCES", "LinkPhase", "LinkState", "LinkStates"]
+
+#: The logger of sources that are not there at first, once each: told even when quiet, for an address may be mistyped.
+ABSENCES = "posestream.absences"
 
 
 class LinkPhase(StrEnum):

@@ -13,7 +13,7 @@ from posestream.stages.items import Frame, FrameKey
 from posestream.stages.redact import redacted
 from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.link import Link
-from posestream.stages.source.link_state import LinkPhase, LinkStates
+from posestream.stages.source.link_state import ABSENCES, LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
 from posestream.stages.source.mailbox import Mailbox
 from posestream.stages.source.name import derive_names
@@ -26,6 +26,10 @@ from posestream.stages.source.trouble import LinkError
 __all__ = ["LiveSource"]
 
 _log = logging.getLogger(__name__)
+
+_absences = logging.getLogger(ABSENCES)
+#: A source that was not there yet and does not say why is told after so long, in seconds.
+_ABSENT_S = 3.0
 
 #: A connection that lasted so long proves that the source is there: the waits begin anew, in seconds.
 _PROVEN_S = 5.0
@@ -83,6 +87,7 @@ class LiveSource(ClosedAtExit):
         #: What came before it was known how large the pictures are.
         self._first: deque[Frame] = deque()
         self._told: tuple[LinkPhase, str] = (LinkPhase.CONNECTING, "")
+        self._is_absence_told = False
 
     def __repr__(self) -> str:
         """Tell its name, address and state."""
@@ -233,7 +238,9 @@ class LiveSource(ClosedAtExit):
             return
         if attempt.live_s is not None and silent_s >= patience_s / 2:
             self._go(LinkPhase.STALLED, "connected, but nothing comes")
-        bounds = [patience_s - silent_s, patience_s / 2 - silent_s]
+        if attempt.live_s is None and silent_s >= _ABSENT_S:
+            self._tell_absence(f"{self._name} is not there yet: {redacted(self._settings.url)} does not answer")
+        bounds = [patience_s - silent_s, patience_s / 2 - silent_s, _ABSENT_S - silent_s]
         self.link.changed.wait(min([_LOOK_S, *(bound for bound in bounds if bound > 0)]))
 
     def _lose(self, why: str, *, is_refused: bool) -> None:
@@ -265,4 +272,16 @@ class LiveSource(ClosedAtExit):
         # Whoever stopped it knows, whoever is given an error tells it, and of a recording all this is no news.
         is_known = phase is LinkPhase.FAILED or (phase is LinkPhase.ENDED and self.link.is_stopped)
         level = logging.DEBUG if is_known or not self._is_lasting else level
-        _log.log(level, "%s", text, extra={"fields": fields})
+        if phase is not LinkPhase.BACKING_OFF or not self._tell_absence(text, fields):
+            _log.log(level, "%s", text, extra={"fields": fields})
+
+    def _tell_absence(self, text: str, fields: dict[str, str] | None = None) -> bool:
+        """Say that it is not there yet, if it never was and that was not said; False where it was not to be said."""
+        if self._is_absence_told or self.link.connections or not self._is_lasting:
+            return False
+        self._is_absence_told = True
+        state = self.link.now
+        phase = LinkPhase.CONNECTING if state is None else state.phase
+        fields = fields or {"source": self._name, "state": phase.value, "why": "it does not answer"}
+        _absences.warning("%s", text, extra={"fields": fields})
+        return True

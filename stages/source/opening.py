@@ -33,6 +33,7 @@ __all__ = [
     # from addresses to sources
     "derive_names",
     "is_file_like",
+    "is_kept",
     "is_missing",
     "is_standard_input",
     "looked_at",
@@ -49,6 +50,11 @@ def is_standard_input(url: str) -> bool:
 def is_missing(url: str) -> bool:
     """True for the address of a file that is not there; others can be known only when they are opened."""
     return _kind(url) is _video_file and not Path(url).exists()
+
+
+def is_kept(settings: SourceSettings) -> bool:
+    """True for what has a connection that has states: cameras, streams, files played at their own speed."""
+    return _kind(settings.url) in (_camera, _stream) or settings.realtime
 
 
 def is_file_like(url: str) -> bool:

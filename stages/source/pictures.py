@@ -20,7 +20,7 @@ from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
-from posestream.stages.source.region import region_of
+from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import SourceSettings
 
 __all__ = ["PictureSource", "is_pictures", "looked_at"]
@@ -65,6 +65,7 @@ class PictureSource(ClosedAtExit):
         settings.refuse("pictures", "start_s", *_VIDEO_ONLY)
         self._settings = settings
         self._name = settings.name or derive_names([settings.url])[0]
+        self._region = RegionOfInterest(settings.roi, self._name)
         self._clock = clock
         #: The folder that names are relative to.
         self._folder = Path()
@@ -117,7 +118,7 @@ class PictureSource(ClosedAtExit):
         """Give a frame for each file; one that cannot be decoded has no picture."""
         for seq, path in enumerate(islice(self._paths, self._settings.max_frames)):
             captured = self._clock()
-            picture, roi = self._read(path), self._settings.roi
+            picture = self._read(path)
             yield Frame(
                 key=FrameKey(self._name, seq),
                 epoch=0,
@@ -129,7 +130,7 @@ class PictureSource(ClosedAtExit):
                 height=picture.height if picture else 0,
                 picture=picture,
                 name=path.relative_to(self._folder).as_posix(),
-                region=region_of(roi, picture) if roi is not None and picture is not None else None,
+                region=None if picture is None else self._region.of(picture),
             )
 
     def _read(self, path: Path) -> ArrayPicture | None:

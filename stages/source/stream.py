@@ -64,6 +64,8 @@ class StreamSource(VideoFileSource):
 
     def __init__(self, settings: SourceSettings, clock: Callable[[], Stamp] = now) -> None:
         super().__init__(settings, clock)
+        if settings.url == STANDARD_INPUT:
+            self._label = "standard input"
         self._scheme = settings.url.partition("://")[0].lower()
         self._is_live = settings.kind is Kind.LIVE or (settings.kind is Kind.AUTO and self._scheme in LIVE_SCHEMES)
 

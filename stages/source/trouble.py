@@ -12,12 +12,17 @@ from av.error import (
     FFmpegError,
     HTTPForbiddenError,
     HTTPUnauthorizedError,
+    InvalidDataError,
     ProtocolNotFoundError,
 )
 
 from posestream.stages.errors import SourceError
 
 __all__ = ["LinkError", "link_error"]
+
+
+#: Schemes with TLS, and what each is called without.
+_PLAIN = {"rtsps": "rtsp", "https": "http", "rtmps": "rtmp"}
 
 
 class LinkError(SourceError):
@@ -57,9 +62,18 @@ def link_error(label: str, url: str, error: Exception, what: str = "cannot be op
     if isinstance(error, RuntimeError) and not isinstance(error, FFmpegError):
         return LinkError(f"{label} {what}: {error}", is_final=True)
     reason = (error.strerror if isinstance(error, FFmpegError) else None) or "the address is not understood"
+    if isinstance(error, InvalidDataError):
+        reason = "what comes is no video that is known here, or it is damaged"
     if getattr(error, "errno", None) == errno.EIO:
-        reason = _look_up_failure(url) or reason
+        reason = _look_up_failure(url) or _encryption_failure(url) or reason
     return LinkError(f"{label} {what}: {reason}")
+
+
+def _encryption_failure(url: str) -> str:
+    """Say what is likely where an encrypted connection breaks without a number of its own; empty for plain ones."""
+    scheme = url.partition("://")[0].lower()
+    plain = _PLAIN.get(scheme)
+    return f"no encrypted connection came about; without TLS it is {plain}://" if plain else ""
 
 
 def _look_up_failure(url: str) -> str:

@@ -205,6 +205,23 @@ def test_another_resolution(
     assert {picture.shape for picture in rtsp.pictures(video)} == {(120, 160, 3)}
 
 
+def test_another_codec(
+    runs: Runs, follow: Callable[..., Supervisor], notes: Notes, server: RtspServer, tmp_path: Path, clip: Path
+) -> None:
+    """A camera that comes back with Motion JPEG instead of H.264, and the other way round, goes on each time."""
+    supervisor = follow(server.port)
+    jpegs = rtsp.write_clip(tmp_path / "clip.jpegs")
+    for epoch, units in enumerate([clip, jpegs, clip]):
+        if epoch:
+            server.kill()
+            server.start(units)
+        wait_until(supervisor, lambda epoch=epoch: notes.posed("a", epoch) >= 3)
+    supervisor.stop()
+    assert runs.finish(supervisor).exit_code == 0
+    check_whole(notes.of("a"))
+    assert not any(message.get("reason") == "undecodable" for message in notes.of("a"))
+
+
 def test_three_times_too_much(
     runs: Runs, follow: Callable[..., Supervisor], notes: Notes, server: RtspServer, workshop: Workshop
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Reason
 from posestream.stages.source.decode import Stamp
-from posestream.stages.source.link_state import LinkPhase
+from posestream.stages.source.link_state import ABSENCES, LinkPhase
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.reconnect import ReconnectSettings
 from posestream.stages.source.settings import SourceSettings
@@ -311,8 +311,27 @@ def test_a_dead_source_is_logged_once(live, caplog):
     for _ in range(5):
         line.next().end(LinkError("rtsp://me:secret@door/live cannot be opened: Connection refused"))
     line.next().feed(0)
-    told = [record for record in caplog.records if record.name.endswith("source.live")]
+    told = [record for record in caplog.records if hasattr(record, "fields")]
+    assert (told[0].name, told[0].levelname) == (ABSENCES, "WARNING")
     assert [record.fields["state"] for record in told][:1] == ["backing off"]
     assert sum(record.fields["state"] == "backing off" for record in told) == 1
     assert "secret" not in caplog.text
     assert "door is backing off: rtsp://door/live cannot be opened: Connection refused" in caplog.text
+
+
+def test_who_never_answers_is_told_soon(live, caplog):
+    """A host that says nothing at all is told long before it is given up, once, without its password."""
+    caplog.set_level(logging.INFO, "posestream")
+    line = FakeLine()
+    taker = live(line, FakeClock(), reconnect={"min_s": 0.01, "max_s": 0.01, "connect_s": 10.0})
+    first = line.next()
+    assert first.is_open.wait(DEADLINE_S)
+    taker.later(3.0)
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not caplog.records:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    taker.later(7.0)
+    taker.wait_for(LinkPhase.BACKING_OFF, "did not connect")
+    told = [record.getMessage() for record in caplog.records if record.name == ABSENCES]
+    assert told == ["door is not there yet: rtsp://door/live does not answer"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey, Region
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.preprocess import Preprocess
@@ -69,3 +70,19 @@ def test_sources_turn_and_mark(media, tmp_path, name):
     assert image[-4, -4, 1] > 150 > image[4, -4, 1]
     assert frame.region == Region(0, 50, 64, 46)
     assert frame.picture.cropped(frame.region).bgr().shape == (46, 64, 3)
+
+
+def test_what_lies_outside_is_told(media, tmp_path, caplog):
+    """A region that is cut at the picture's edge is told once; one of which nothing is left fails the source."""
+    clip = media.write_video(tmp_path / "clip.mp4", [media.cornered(96, 64)] * 3)
+    with open_source(SourceSettings(str(clip), roi=(64, 0, 64, 64))) as source:
+        source.open()
+        assert {frame.region for frame in source.frames()} == {Region(64, 0, 32, 64)}
+    assert [record.getMessage() for record in caplog.records] == [
+        "clip: roi = [64, 0, 64, 64] lies partly outside its picture of 96×64; only what lies within is looked at"
+    ]
+    with (
+        open_source(SourceSettings(str(clip), roi=(96, 0, 64, 64))) as source,
+        pytest.raises(SourceError, match=r"^clip: roi = .* lies outside its picture of 96×64$"),
+    ):
+        source.open()
