@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Protocol
 
 from posestream.pipeline.bench.program import Program
-from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene
 from posestream.pipeline.errors import ExitCode
 
 __all__ = ["FaultRun", "lane_killed", "publisher_killed", "subscriber_killed"]
@@ -70,33 +70,22 @@ def publisher_killed(run: FaultRun) -> str:
 
 
 def lane_killed(run: FaultRun) -> str:
-    """Kill the process of a recorded source's lane; the subscriber hears each message of the clip, and each once."""
-    # Whichever of the two is ready first: the subscriber asks for what was published before.
-    with (
-        Program(run.folder, *_subscriber(run)) as subscriber,
-        Program(run.folder, *run.scene.words(run.output, *_publishing(run))) as head,
-    ):
-        trouble = run.wait_for_results(head)
+    """Kill the process of a recorded source's lane; the subscriber hears each message, and each once."""
+    with Program(run.folder, *_subscriber(run)) as subscriber, Program(run.folder, *_head(run)) as head:
+        trouble = run.wait_for_results(head, 0.0) or _grows(run.folder / "heard.jsonl")
+        time.sleep(run.rng.uniform(0.0, 1.0))
         lanes = head.children("lane")
         if trouble or not lanes:
             return trouble or "no lane process was found"
         for lane in lanes:
             head.signal_other(lane, signal.SIGKILL)
-        trouble = _grows(run.folder / "heard.jsonl")
-        # A clip ends by itself.
-        code = head.wait(PATIENCE_S)
-        if trouble or code != ExitCode.DONE:
-            return trouble or f"the head ended with {code}: {head.errors[-3:]}"
-        return differences(run.scene, run.output) or _compared(run, head, subscriber)
+        return _compared_at_the_end(run, head, subscriber)
 
 
 def _head(run: FaultRun) -> list[object]:
     """Give the command of a head without an end that publishes and writes the same messages to a file."""
-    return run.scene.words(run.output, *_publishing(run), source=SYNTHETIC)
-
-
-def _publishing(run: FaultRun) -> list[object]:
-    return ["--publish", _address(run), "--replay-log", run.folder / "log"]
+    log = ["--replay-log", run.folder / "log"]
+    return run.scene.words(run.output, "--publish", _address(run), *log, source=SYNTHETIC)
 
 
 def _subscriber(run: FaultRun) -> list[object]:
