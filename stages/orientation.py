@@ -7,7 +7,7 @@ from math import atan2, degrees
 
 import cv2
 import numpy as np
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
@@ -34,7 +34,9 @@ class Orientation:
         determinant is a mirror. Source: ISO/IEC 14496-12, section 6.2.2, and FFmpeg's libavutil/display.h.
         """
         try:
-            data = frame.side_data.get("DISPLAYMATRIX")
+            # `frame.side_data` would be kept by the frame and keep it: a picture that only the garbage collector frees,
+            # after hundreds of others.
+            data = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # PyAV's own annotations lack it
         except ValueError:
             # PyAV reads no side data of a frame that has some of a kind newer than itself, but always its angle.
             return cls(round(frame.rotation / 90) % 4)
