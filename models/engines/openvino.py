@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -46,6 +47,16 @@ def devices(family: str) -> tuple[str, ...]:
     """Give the device strings of this family that there are on this machine; of several GPUs each has a number."""
     found = [name.partition(".") for name in load_openvino().Core().available_devices]
     return tuple(f"{family}:{number}" if dot else family for name, dot, number in found if name == _TARGETS[family])
+
+
+@functools.cache
+def _core() -> Any:
+    """Give the one core of this process, which keeps OpenVINO's plugins loaded.
+
+    When the last core and network go, the plugins are unloaded, and a signal that comes later ends the process (SIGSEGV
+    in its delivery; OpenVINO 2026.4).
+    """
+    return load_openvino().Core()
 
 
 def _target(device: str) -> str:
@@ -112,7 +123,7 @@ class OpenVinoEngine:
         compiled_folder: Path | None = None,
     ) -> None:
         self._openvino = load_openvino()
-        self._core = self._openvino.Core()
+        self._core = _core()
         self._device, self._target = device, _target(device)
         self._config = _config(self._core, device, precision, compiled_folder)
         self._graph: Graph = read_graph(self._core, spec, weights)

@@ -326,6 +326,7 @@ def many_devices(monkeypatch):
     )
     fake.get_version = real.get_version
     monkeypatch.setattr(openvino_engine, "load_openvino", lambda: fake)
+    monkeypatch.setattr(openvino_engine, "_core", lambda: core)
     return core
 
 
