@@ -71,6 +71,8 @@ class Supervisor:
         self._error: BaseException | None = None
         #: Since when a replica that lives is none of the dispatcher's.
         self._absent_since_s: dict[str, float] = {}
+        #: Those of them that were told to end.
+        self._given_up: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._lanes} {self._replicas} error={self._error!r}>"
@@ -274,9 +276,13 @@ class Supervisor:
         """Kill a replica that the dispatcher has given up and that does not come back."""
         if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
             self._absent_since_s.pop(replica.name, None)
+            self._given_up.discard(replica.name)
         elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > self._patience.come_back_s:
-            _log.warning("%s hangs; it is killed", replica.name)
             replica.kill()
+            if replica.name not in self._given_up:
+                self._given_up.add(replica.name)
+                fate = "it is killed" if replica.is_killable else "it is to leave as soon as its engine lets it"
+                _log.warning("%s hangs; %s", replica.name, fate)
 
     def _summary(self) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.
