@@ -43,6 +43,7 @@ def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
         "in_flight": counts.in_flight,
         "waiting": supervisor.waiting(lane.name),
         "restarts": supervisor.restarts(lane.name),
+        "is_cut": supervisor.is_cut(lane.name),
         "latency_ms": {
             stage: {"p50": _ms(seen.latency[stage].percentile_s(50)), "p99": _ms(seen.latency[stage].percentile_s(99))}
             for stage in STAGES

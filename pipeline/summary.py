@@ -27,6 +27,8 @@ class SourceReport:
     restarts: int
     #: How the connection of a live source was at the end; None for other sources.
     link: LinkReport | None = None
+    #: True if its lane died and none went on: the last frames that are counted may not be written.
+    is_cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)

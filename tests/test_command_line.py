@@ -12,6 +12,7 @@ import pytest
 
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
+from posestream.pipeline.commands import main
 from posestream.pipeline.settings import Settings, load_toml
 
 from .e2e import (
@@ -535,3 +536,27 @@ def test_pictures_keep_their_size(cli: CommandLine, network: FakeNetwork, folder
         write_picture(folder / "stills" / name, media.smooth(*size))
     assert cli("run", "stills", "--save-video", "a.mp4").code == 0
     assert [picture.shape for picture in pictures(folder / "a.mp4")] == [(48, 64, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--connect", "tcp://127.0.0.1:99999"], 2, "port from 1 to 65535"),
+        (["--connect", "127.0.0.1:5555"], 2, "write tcp://HOST:PORT"),
+        (["--connect", "tcp://127.0.0.1:5555", "--patience", "nan"], 2, "a number of seconds"),
+        (["--connect", "tcp://127.0.0.1:5555", "--device", "cpuu"], 4, "cpuu"),
+    ],
+)
+def test_a_worker_that_can_never_serve_says_so_at_once(
+    words: list[str], code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No head is waited for with an address that is none, a patience that is no number, or an absent device."""
+    assert main(["worker", *words]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_a_worker_names_the_devices_that_run_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both helps list the same devices."""
+    for command in ("run", "worker"):
+        assert main([command, "--help"]) == 0
+        assert "cuda:N, tensorrt:N, cpu, intel-gpu, npu, ort-cpu" in " ".join(capsys.readouterr().out.split())

@@ -22,6 +22,7 @@ from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.publish_faults import lane_killed, publisher_killed, subscriber_killed
+from posestream.pipeline.bench.reset_faults import sockets_reset
 from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences, make_scene, synthetic_differences
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.supervision.run_folder import CONTROL_SOCKET
@@ -227,6 +228,7 @@ FAULTS: dict[str, tuple[Callable[[_Run], str], bool]] = {
     "publisher killed": (publisher_killed, True),
     "publishing lane killed": (lane_killed, True),
     "sockets fuzzed": (_fuzz, False),
+    "connections reset": (sockets_reset, False),
     "source damaged": (_bad_neighbour, False),
     "network missing": (_no_network, False),
 }

@@ -1,9 +1,11 @@
-"""Sends what is no message of ours to a socket that listens: random, cut, changed, nested and huge ones."""
+"""Sends what is no message of ours to a socket that listens: random, cut, changed, nested and huge ones; resets too."""
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable
 
@@ -23,7 +25,7 @@ from posestream.pipeline.wire.messages import (
     Work,
 )
 
-__all__ = ["fuzz", "fuzz_raw"]
+__all__ = ["fuzz", "fuzz_raw", "fuzz_resets"]
 
 #: Each sender goes after so many messages, so that many come and go.
 _PER_SENDER = 250
@@ -32,6 +34,14 @@ _HUGE_EVERY = 100
 _HUGE_BYTES, _TOO_HUGE_BYTES = 8 << 20, 80 << 20
 #: Longest wait for room, in milliseconds; the receiver has fallen over if it takes that long.
 _PATIENCE_MS = 20_000
+
+#: ZMTP 3.1 without security: the greeting, and a ping whose answer the receiver must write at once.
+_GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + b"\x00" + bytes(31)
+_PING = b"\x04\x07\x04PING\x00\x00"
+#: Messages of a connection that is reset: more than a socket's queue has room for, and than one read takes.
+_PER_RESET = 6000
+#: How long a reset is put off at most, so that the receiver has stopped reading by then, or has not, in seconds.
+_RESET_AFTER_S = 0.1
 
 _TASK = Task("fuzz", 3, 1.5, 16, 24, 0.5, 0.5, 48, 32)
 #: Proper messages that are cut and changed.
@@ -97,6 +107,52 @@ def fuzz_raw(address: str, connections: int, seed: int) -> int:
                 continue  # it has hung up, as it should
             time.sleep(rng.random() / 500)
     return connections
+
+
+def fuzz_resets(address: str, connections: int, seed: int, *, kind: str = "DEALER") -> int:
+    """Reset connections (`tcp://`) in the midst of floods with pings; give how many were accepted and flooded.
+
+    Half of them call themselves by one name. `kind` is the type of socket that they claim to be.
+    """
+    rng = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    flooded = 0
+    for number in range(connections):
+        name = b"fuzz" if number % 2 else rng.randbytes(6).replace(b"\0", b"x")
+        with socket.create_connection((host, int(port)), _PATIENCE_MS / 1000) as client:
+            # Closed, it is reset at once, and what the receiver has not read yet is lost.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(_GREETING + _ready(kind.encode(), name))
+            _read(client, len(_GREETING))
+            # A receiver that has no room need not take all of it.
+            client.settimeout(_RESET_AFTER_S)
+            body = b"\x01fuzz" if kind == "SUB" else b"fuzz"
+            pings = _PING if rng.random() < 0.7 else b""
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                client.sendall((b"\x00" + bytes([len(body)]) + body + pings) * _PER_RESET)
+            time.sleep(rng.random() * _RESET_AFTER_S)
+            flooded += 1
+    return flooded
+
+
+def _ready(kind: bytes, name: bytes) -> bytes:
+    """Say as what kind of socket, and under which name, a connection comes."""
+    properties = ((b"Socket-Type", kind), (b"Identity", name))
+    told = b"".join(bytes([len(key)]) + key + struct.pack(">I", len(value)) + value for key, value in properties)
+    return b"\x04" + bytes([len(told) + 6]) + b"\x05READY" + told
+
+
+def _read(client: socket.socket, size: int) -> None:
+    """Read so many bytes.
+
+    Raises:
+        OSError: the other side has hung up.
+    """
+    while size:
+        read = len(client.recv(size))
+        if not read:
+            raise ConnectionResetError("the receiver has hung up")
+        size -= read
 
 
 def _parts(rng: random.Random) -> list[bytes]:

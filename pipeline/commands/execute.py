@@ -113,6 +113,7 @@ def execute(settings: Settings, console: Console, *, is_quiet: bool, log_format:
     elif not is_quiet:
         _show(settings, summary, console)
     _tell_losses(summary)
+    _tell_cuts(summary)
     _tell_errors(summary)
     return summary.exit_code
 
@@ -170,6 +171,17 @@ def _watch(
                 told = True
                 _log.info("stopping: what is in flight is finished first")
                 supervisor.stop()
+
+
+def _tell_cuts(summary: Summary) -> None:
+    """Say where counts may be higher than what was written: what a lane that died had not written yet is lost."""
+    for report in [report for report in summary.sources if report.is_cut]:
+        _losses.warning(
+            "%s: its lane died and none went on: of the %d frames that are counted as done, the last may not be "
+            "written; --resume does them again",
+            report.name,
+            report.counts.ended,
+        )
 
 
 def _tell_losses(summary: Summary) -> None:

@@ -15,7 +15,10 @@ from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
 
-__all__ = ["console_options", "network_options", "run_command", "settings_of"]
+__all__ = ["DEVICES", "console_options", "network_options", "run_command", "settings_of"]
+
+#: What a device can be called.
+DEVICES = "auto, cuda:N, tensorrt:N, cpu, intel-gpu, npu, ort-cpu, opencv-cpu, opencv-cuda:N."
 
 #: Where outputs go that were asked for without a path.
 _DEFAULT_VIDEO = "out/{source}.mp4"
@@ -64,9 +67,7 @@ def network_options(command: CommandT) -> CommandT:
         click.option("--set", "assignments", metavar="TABLE.KEY=VALUE", multiple=True, help="Set anything."),
         click.option("--config", type=click.Path(path_type=Path), help="A TOML settings file (see configs/)."),
         click.option("--net-height", type=int, help="Height of the network input, a multiple of 8.  [default: 256]"),
-        click.option(
-            "--device", help="auto, cuda:N, tensorrt:N, cpu, intel-gpu, npu, ort-cpu, opencv-cpu, opencv-cuda:N."
-        ),
+        click.option("--device", help=DEVICES),
         click.option("--model", help="A network (see `models list`), or auto."),
     ):
         command = option(command)

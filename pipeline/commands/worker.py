@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from posestream.pipeline.commands.run import DEVICES
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.replica.worker import Worker
 from posestream.pipeline.security.guard import ConnectGuard
+from posestream.stages.errors import SettingsError
 
 __all__ = ["worker_command"]
 
+_HIGHEST_PORT = 65535
+
+
+def _address(_context: click.Context, _option: click.Parameter, address: str) -> str:
+    """Refuse what no head can listen at, before anything waits for it."""
+    scheme, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= _HIGHEST_PORT
+    if not (scheme == "tcp" and host and is_port):
+        raise SettingsError(f"--connect {address}: write tcp://HOST:PORT, with a port from 1 to {_HIGHEST_PORT}")
+    return address
+
+
+def _number(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """Refuse what is no number: every comparison with it is false."""
+    if math.isnan(value):
+        raise SettingsError("--patience nan: write a number of seconds")
+    return value
+
 
 @click.command("worker")
-@click.option("--connect", required=True, metavar="tcp://HOST:PORT", help="Where a head listens (run --listen).")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, opencv-cpu, opencv-cuda:N.")
 @click.option(
-    "--patience", type=click.FloatRange(1), default=30.0, show_default=True, help="Seconds the head may be away."
+    "--connect",
+    required=True,
+    callback=_address,
+    metavar="tcp://HOST:PORT",
+    help="Where a head listens (run --listen).",
+)
+@click.option("--device", default="auto", show_default=True, help=DEVICES)
+@click.option(
+    "--patience",
+    type=click.FloatRange(1),
+    callback=_number,
+    default=30.0,
+    show_default=True,
+    help="Seconds the head may be away.",
 )
 @click.option("--key", type=click.Path(path_type=Path), help="Your secret key, where the head wants keys.")
 @click.option("--server-key", type=click.Path(path_type=Path), help="The head's public key.")

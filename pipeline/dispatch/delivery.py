@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import zmq
 
 from posestream.pipeline.dispatch.actions import Action, Assign, End, Finish, RecallFrame
+from posestream.pipeline.dispatch.replica_ports import ReplicaPorts
 from posestream.pipeline.wire.identities import results_identity, tasks_identity
 from posestream.pipeline.wire.messages import Begun, Dropped, Finished, Posed, Recall, Result, Task, Welcome, Work
 from posestream.pipeline.wire.sockets import ZmqSocket, send_to
@@ -19,10 +20,11 @@ class Delivery:
     """Keeps tasks with their pictures until they are sent, and knows which lanes listen.
 
     Args:
-        lanes, replicas: the sockets of each.
+        lanes: their socket.
+        replicas: theirs.
     """
 
-    def __init__(self, lanes: ZmqSocket, replicas: ZmqSocket) -> None:
+    def __init__(self, lanes: ZmqSocket, replicas: ReplicaPorts) -> None:
         self._lanes = lanes
         self._replicas = replicas
         #: Tasks that wait for a replica, with their pictures.
@@ -76,7 +78,7 @@ class Delivery:
         for key in action.keys:
             if key.source in self._fresh:
                 send_to(self._lanes, tasks_identity(key.source), Begun(key.source, key.seq))
-        return send_to(self._replicas, action.replica, Work(tasks), pictures)
+        return self._replicas.send(action.replica, Work(tasks), pictures)
 
     def _end(self, end: End, result: Result | None, payloads: Sequence[zmq.Frame]) -> None:
         self._tasks.pop(end.key, None)

@@ -206,6 +206,10 @@ class Dispatcher:
             ended = self._end(key, None)
         return ended + self._hand_out(now_s)
 
+    def has(self, name: str, key: FrameKey) -> bool:
+        """Tell whether a replica was given a frame that it has not given back."""
+        return self._replicas.holds(name, key)
+
     def failed(self, name: str, key: FrameKey, now_s: float) -> list[Action]:
         """Try a frame again that a replica could not do, or drop it as poison."""
         frame = self._replicas.give_back(name, key, now_s)

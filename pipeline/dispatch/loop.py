@@ -18,6 +18,7 @@ from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.dispatch.delivery import Delivery
 from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettings
 from posestream.pipeline.dispatch.in_flight import ReplicaView
+from posestream.pipeline.dispatch.replica_ports import ReplicaPorts
 from posestream.pipeline.dispatch.told import Report, Told
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.security.gate import Gate, NoGate
@@ -41,7 +42,7 @@ from posestream.pipeline.wire.messages import (
     Stop,
     Task,
 )
-from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, has_more, receive_from, send_to
+from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, has_more, receive_from
 from posestream.stages.items import Drop, FrameKey
 
 __all__ = ["DispatchLoop", "Report"]
@@ -50,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 #: Longest wait for a message, in milliseconds: how late a stop or a silent replica is noticed.
 _POLL_MS = 50
+#: Messages of one socket that are taken before the others have their turn.
+_AT_ONCE = 100
 #: So many malformed messages are logged; more are only counted, lest somebody fill the log.
 _TOLD_MALFORMED = 3
 
@@ -171,20 +174,17 @@ class DispatchLoop:
         """Listen until stopped."""
         with Sockets(self._context) as sockets:
             self._lanes = sockets.open(zmq.ROUTER, bind=self._addresses.lanes)
-            self._replicas = sockets.open(zmq.ROUTER, bind=self._addresses.replicas)
-            self._gate.watch(self._replicas)
-            for address in self._addresses.listen:
-                sockets.bind(self._replicas, address, self._guard)
+            self._replicas = ReplicaPorts(sockets, self._addresses, self._guard, self._gate)
             self._delivery = Delivery(self._lanes, self._replicas)
             self.is_listening.set()
             self._serve()
             for replica in self._dispatcher.replicas:
-                send_to(self._replicas, replica, Stop())
+                self._replicas.send(replica, Stop())
 
     def _serve(self) -> None:
         poller = zmq.Poller()
-        poller.register(self._lanes, zmq.POLLIN)
-        poller.register(self._replicas, zmq.POLLIN)
+        for listener in (self._lanes, *self._replicas.sockets):
+            poller.register(listener, zmq.POLLIN)
         while not self._stopping.is_set():
             for socket, _ in poller.poll(self._patience_ms()):
                 self._drain(socket)
@@ -208,8 +208,10 @@ class DispatchLoop:
         return [*actions, *self._dispatcher.tick(now_s)]
 
     def _drain(self, socket: ZmqSocket) -> None:
-        """Take everything that a socket has."""
-        while has_more(socket):
+        """Take what a socket has, but no more than leaves the others their turn: one may be flooded."""
+        for _ in range(_AT_ONCE):
+            if not has_more(socket):
+                return
             try:
                 peer, envelope = receive_from(socket)
             except DecodeError as error:
@@ -225,7 +227,9 @@ class DispatchLoop:
         lane = lane_speaker(message)
         if socket is self._lanes:
             return peer == lane
-        return type(message) in self._handlers and lane is None and peer == message.replica
+        if type(message) not in self._handlers or lane is not None or peer != message.replica:
+            return False
+        return self._replicas.may_be(socket, peer)
 
     def _ignore(self, what: str) -> None:
         """Count a message that is none of ours."""
@@ -280,7 +284,7 @@ class DispatchLoop:
         return ()
 
     def _join(self, join: Join, _now_s: float) -> Sequence[Action]:
-        send_to(self._replicas, join.replica, self._serve_message)
+        self._replicas.send(join.replica, self._serve_message)
         return ()
 
     def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:
@@ -293,7 +297,7 @@ class DispatchLoop:
         return leave(bye.replica, now_s)
 
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
-        send_to(self._replicas, beat.replica, Heard())
+        self._replicas.send(beat.replica, Heard())
         return self._dispatcher.replica_heard(
             beat.replica,
             now_s,
@@ -326,8 +330,13 @@ class DispatchLoop:
         return self._dispatcher.result(result.replica, key, posed.infer_s, now_s)
 
     def _failed(self, failed: Failed, now_s: float) -> Sequence[Action]:
-        _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
-        return self._dispatcher.failed(failed.replica, FrameKey(failed.source, failed.seq), now_s)
+        key = FrameKey(failed.source, failed.seq)
+        if self._dispatcher.has(failed.replica, key):
+            _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
+        else:
+            # Whoever has no frame could fill the log with any number of them.
+            self._ignore(f"{failed.replica} could not do a frame that it has not got")
+        return self._dispatcher.failed(failed.replica, key, now_s)
 
     def _decide(self, event: Callable[[], Sequence[Action]], envelope: Envelope | None = None) -> None:
         """Let the dispatcher decide under the lock, then send what it decided; `envelope` is what made the event."""

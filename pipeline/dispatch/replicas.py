@@ -57,6 +57,10 @@ class Replicas:
         record.fresh_credits = fresh or record.credits
         record.is_loading = is_loading or credit == 0
 
+    def holds(self, name: str, key: FrameKey) -> bool:
+        """Tell whether a replica was given a frame and has not reported on it."""
+        return name in self._records and key in self._records[name].held
+
     def give(self, name: str, frames: Collection[FrameInFlight], now_s: float) -> None:
         """Note that a replica is given frames."""
         for frame in frames:

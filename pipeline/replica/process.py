@@ -69,6 +69,11 @@ class ReplicaProcess:
         return self._child.is_alive
 
     @property
+    def is_killable(self) -> bool:
+        """Always: it is a process."""
+        return True
+
+    @property
     def error(self) -> BaseException | None:
         """Why it ended, if it was not asked to."""
         code = self._child.returncode

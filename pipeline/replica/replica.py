@@ -71,6 +71,11 @@ class Replica:
         return any(part.is_alive for part in self._parts)
 
     @property
+    def is_killable(self) -> bool:
+        """Never: a thread cannot be ended from outside."""
+        return False
+
+    @property
     def error(self) -> BaseException | None:
         """What stopped it; the work loop stops because of the grouping, never the other way round."""
         return next((part.error for part in reversed(self._parts) if part.error), None)

@@ -10,6 +10,8 @@ import time
 
 import zmq
 
+from posestream.models.choice import AUTO
+from posestream.models.engines import check_device
 from posestream.models.weights import WeightStore
 from posestream.pipeline.errors import DecodeError, ExitCode, HeadError, PipelineError
 from posestream.pipeline.replica.replica import Replica
@@ -57,8 +59,10 @@ class Worker:
         Raises:
             SettingsError: the address is none.
             HeadError: there is no head, or it has gone.
-            ModelError, EngineError: what the head wants cannot be served here.
+            ModelError, EngineError: the device is not here, or what the head wants cannot be served.
         """
+        if self._device != AUTO:
+            check_device(self._device)
         context: ZmqContext = zmq.Context()
         # For all its sockets: those within the process take no notice.
         self._guard.apply(context, self._address)

@@ -32,6 +32,7 @@ from posestream.pipeline.supervision.run_folder import RunFolder, sweep
 from posestream.pipeline.supervision.services import Services, open_services
 from posestream.pipeline.supervision.slot import Slot
 from posestream.pipeline.supervision.supervisor import Supervisor
+from posestream.pipeline.wire.identities import replica_identity
 from posestream.pipeline.wire.sockets import Addresses, ZmqContext
 from posestream.stages.errors import SettingsError
 from posestream.stages.output.sink import Sink
@@ -133,11 +134,6 @@ def _publishing(plan: LanePlan, services: Services, source: str) -> LanePlan:
     return replace(plan, feed=services.publishing.feed, published=services.publishing.last(source))
 
 
-def _replica_name(number: int, generation: int) -> str:
-    """Name a replica; a successor has a name of its own, so that late words of the dead are not taken for its."""
-    return f"replica-{number}.{generation}" if generation else f"replica-{number}"
-
-
 class _Threads:
     """Lanes and replicas as threads of this process."""
 
@@ -163,7 +159,7 @@ class _Threads:
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
-        name, serving = _replica_name(number, generation), self._job.serving(device)
+        name, serving = replica_identity(number, generation), self._job.serving(device)
         return Replica(name, self._context, self._addresses.replicas, serving, self._on_end)
 
     def lane(self, source: SourceSettings, outputs: LaneOutputs, _generation: int) -> LaneHandle:
@@ -211,7 +207,7 @@ class _Processes:
 
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
-        config = ReplicaConfig(_replica_name(number, generation), self._addresses.replicas, self._serve, device)
+        config = ReplicaConfig(replica_identity(number, generation), self._addresses.replicas, self._serve, device)
         return ReplicaProcess(config, self.dispatch, self._log)
 
     def lane(self, source: SourceSettings, outputs: LaneOutputs, generation: int) -> LaneHandle:

@@ -56,6 +56,10 @@ class ReplicaHandle(_Handle, Protocol):
     def error(self) -> BaseException | None:
         """What ended it, if it was not asked to."""
 
+    @property
+    def is_killable(self) -> bool:
+        """True if `kill` ends it whatever it does: a process, but not a thread."""
+
 
 class LaneHandle(_Handle, Protocol):
     """A lane."""

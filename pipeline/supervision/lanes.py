@@ -126,16 +126,27 @@ class Lanes:
                 _log.error("%s has failed, and the run goes on: %s", name, error)
         return ended
 
+    def end_silent(self) -> list[str]:
+        """End the lanes that hang, and give their sources: what a run that stops still does of `watch`."""
+        silent = [lane for lane in self.parts if lane.is_silent]
+        for lane in silent:
+            _end_silent(lane)
+        return [lane.name for lane in silent]
+
     def _watch(self, slot: Slot[LaneHandle], now_s: float) -> None:
         lane = slot.part
         if slot.is_waiting or slot.is_exhausted:
             if slot.go_on(now_s) and slot.name in self._paused:
                 slot.part.pause()
         elif lane.is_silent:
-            _log.warning("the lane of %s hangs; it is killed", lane.name)
-            lane.kill()
+            _end_silent(lane)
         elif lane.has_died and not slot.is_retired:
             slot.fail(now_s, lane.death)
+
+
+def _end_silent(lane: LaneHandle) -> None:
+    _log.warning("the lane of %s hangs; it is killed", lane.name)
+    lane.kill()
 
 
 def _has_ended(slot: Slot[LaneHandle]) -> bool:

@@ -19,7 +19,7 @@ from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.services import Services
 from posestream.pipeline.supervision.slot import Slot
-from posestream.pipeline.supervision.verdict import exit_code, fate, no_replica_left
+from posestream.pipeline.supervision.verdict import exit_code, fate, is_cut, no_replica_left
 from posestream.pipeline.wire.sockets import ZmqContext
 
 __all__ = ["Supervisor"]
@@ -69,8 +69,12 @@ class Supervisor:
         #: Lanes that did not end by themselves.
         self._hung: set[str] = set()
         self._error: BaseException | None = None
+        #: True while workers are there, where they do all the work.
+        self._had_workers = False
         #: Since when a replica that lives is none of the dispatcher's.
         self._absent_since_s: dict[str, float] = {}
+        #: Those of them that were told to end.
+        self._given_up: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._lanes} {self._replicas} error={self._error!r}>"
@@ -125,6 +129,10 @@ class Supervisor:
     def restarts(self, source: str) -> int:
         """Count how often a source's lane was started again."""
         return self._lanes[source].restarts
+
+    def is_cut(self, source: str) -> bool:
+        """True if a source's lane died and none went on: the last frames that are counted may not be written."""
+        return is_cut(self._lanes[source], self._hung)
 
     @property
     def replica_restarts(self) -> int:
@@ -227,7 +235,11 @@ class Supervisor:
             # What is in flight needs a replica too while it drains.
             for replica in self._replicas:
                 self._watch_replica(replica, now_s)
-        if not self._is_stopping:
+            self._watch_workers()
+        if self._is_stopping:
+            # Nobody follows a lane any more, but none that hangs may hold up the end.
+            self._hung.update(self._lanes.end_silent())
+        else:
             for source in self._lanes.watch(now_s):
                 self._dispatch.settle(source)
         fatal = self._crash or no_replica_left(self._replicas)
@@ -255,6 +267,15 @@ class Supervisor:
             _log.warning("%d frames were not done within %g s; they are dropped", left, self._patience.drain_s)
         self._abandon()
 
+    def _watch_workers(self) -> None:
+        """Tell once when a head without replicas of its own has lost the last worker: it does nothing meanwhile."""
+        if self._replicas or self._is_stopping:
+            return
+        is_alone = not self._dispatch.replicas
+        if is_alone and self._had_workers:
+            _log.warning("the last worker has gone; waiting for workers again")
+        self._had_workers = not is_alone
+
     def _watch_replica(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
         replica = slot.part
         if slot.is_waiting or slot.is_exhausted:
@@ -274,9 +295,13 @@ class Supervisor:
         """Kill a replica that the dispatcher has given up and that does not come back."""
         if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
             self._absent_since_s.pop(replica.name, None)
+            self._given_up.discard(replica.name)
         elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > self._patience.come_back_s:
-            _log.warning("%s hangs; it is killed", replica.name)
             replica.kill()
+            if replica.name not in self._given_up:
+                self._given_up.add(replica.name)
+                fate = "it is killed" if replica.is_killable else "it is to leave as soon as its engine lets it"
+                _log.warning("%s hangs; %s", replica.name, fate)
 
     def _summary(self) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.
@@ -290,6 +315,7 @@ class Supervisor:
                 slot.part.source_error or fate(slot, self._hung),
                 slot.restarts,
                 self._links.get(slot.name),
+                is_cut(slot, self._hung),
             )
             for slot in self._lanes
         )

@@ -10,7 +10,7 @@ from posestream.pipeline.supervision.handles import LaneHandle, ReplicaHandle
 from posestream.pipeline.supervision.slot import Slot
 from posestream.stages.errors import OutputError
 
-__all__ = ["exit_code", "fate", "no_replica_left"]
+__all__ = ["exit_code", "fate", "is_cut", "no_replica_left"]
 
 
 def no_replica_left(replicas: Sequence[Slot[ReplicaHandle]]) -> BaseException | None:
@@ -26,8 +26,17 @@ def fate(slot: Slot[LaneHandle], hung: Collection[str]) -> ReplicaError | None:
     if slot.name in hung:
         return ReplicaError(f"the lane of {slot.name} hung; what its outputs lack is lost but for --resume")
     if slot.is_exhausted:
-        return ReplicaError(str(slot.error))
+        return ReplicaError(f"{slot.error}, as it kept doing; it is not started again, and --resume goes on")
     return ReplicaError(str(slot.part.death)) if slot.part.has_died else None
+
+
+def is_cut(slot: Slot[LaneHandle], hung: Collection[str]) -> bool:
+    """Tell whether a lane died and none went on, so that the last frames which count as done may not be written."""
+    if slot.name in hung or slot.is_exhausted:
+        return True
+    lane = slot.part
+    has_failed_anew = slot.restarts > 0 and lane.source_error is not None and not lane.progress.ended
+    return lane.has_died or (has_failed_anew and not lane.is_alive)
 
 
 def exit_code(

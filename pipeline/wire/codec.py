@@ -9,7 +9,9 @@ import typing
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Le
 
 from posestream.pipeline.errors import DecodeError
 
@@ -23,6 +25,9 @@ Pack = Callable[[Any], tuple[Any, ...]]
 
 def _check_of(annotation: Any) -> Check:
     """Make the check of one field's type."""
+    if typing.get_origin(annotation) is Annotated:
+        inner, bound = typing.get_args(annotation)
+        return _bounded_check(_check_of(inner), bound)
     if annotation in _SIMPLE:
         return _simple_check(_SIMPLE[annotation], annotation)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -48,10 +53,22 @@ def _simple_check(allowed: tuple[type, ...], annotation: type) -> Check:
         # Whatever is counted or numbered here begins at 0: a negative credit would take room from all others.
         if annotation is int and not 0 <= value < (1 << 62):
             raise DecodeError("a number out of range")
-        if annotation is float and not math.isfinite(value):
-            # One NaN among times would make every comparison with it false.
-            raise DecodeError("a number that is not finite")
+        if annotation is float and not (math.isfinite(value) and value >= 0):
+            # One NaN among times would make every comparison with it false; times, scales and the like begin at 0.
+            raise DecodeError("a number that is not finite, or is below 0")
         return float(value) if annotation is float else value
+
+    return check
+
+
+def _bounded_check(inner: Check, bound: Le) -> Check:
+    """Refuse what is more than a field's upper bound."""
+
+    def check(value: Any) -> Any:
+        checked = inner(value)
+        if checked > bound.le:
+            raise DecodeError("a number out of range")
+        return checked
 
     return check
 
@@ -81,7 +98,7 @@ def _enum_check(kind: type[StrEnum]) -> Check:
 
 def record_check(kind: type) -> Check:
     """Make the function that turns a tuple of wire values into a record, or raises DecodeError."""
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     checks = tuple(_check_of(hints[field.name]) for field in fields(kind))
 
     def check(value: Any) -> Any:

@@ -1,13 +1,21 @@
-"""The names of a lane's sockets, by which the dispatcher knows whom it hears and to whom it speaks."""
+"""The names of lanes' sockets and of replicas, by which the dispatcher knows whom it hears and to whom it speaks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from posestream.pipeline.wire.messages import LaneDrop, LaneEnd, LaneHello, LaneReport, Task
 
-__all__ = ["lane_speaker", "report_identity", "results_identity", "tasks_identity"]
+__all__ = [
+    "is_own_replica",
+    "lane_speaker",
+    "replica_identity",
+    "report_identity",
+    "results_identity",
+    "tasks_identity",
+]
 
 
 def tasks_identity(source: str) -> str:
@@ -23,6 +31,16 @@ def results_identity(source: str) -> str:
 def report_identity(source: str) -> str:
     """Name the socket through which a lane's process tells of itself."""
     return f"{source}/report"
+
+
+def replica_identity(number: int, generation: int) -> str:
+    """Name a replica of the head's own; a successor has another name, so that late words of the dead are not its."""
+    return f"replica-{number}.{generation}" if generation else f"replica-{number}"
+
+
+def is_own_replica(name: str) -> bool:
+    """True for names that a head gives its own replicas, and that nobody else may have."""
+    return re.fullmatch(r"replica-\d+(\.\d+)?", name) is not None
 
 
 #: What comes from a lane, and the name of the socket that it comes from.

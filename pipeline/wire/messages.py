@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
+from typing import Annotated, Union
+
+from annotated_types import Le
 
 from posestream.pipeline.wire.control import (
     AddSource,
@@ -58,6 +60,15 @@ __all__ = [
 ]
 
 
+#: Frames that a replica can hold, or likes together: far more than any engine takes, and few enough to be summed up.
+_Frames = Annotated[int, Le(1 << 16)]
+#: Sides of pictures in pixels.
+_Pixels = Annotated[int, Le(1 << 20)]
+#: People of a frame, and keypoints of each.
+_People = Annotated[int, Le(1 << 20)]
+_Keypoints = Annotated[int, Le(1 << 10)]
+
+
 @dataclass(frozen=True, slots=True)
 class FrameReady:
     """Decode → preprocess: a frame lies in the lane's store."""
@@ -93,15 +104,15 @@ class Task:
     seq: int
     #: Capture time in seconds of the head's monotonic clock.
     captured_s: float
-    height: int
-    width: int
+    height: _Pixels
+    width: _Pixels
     scale_x: float
     scale_y: float
     #: What the network sees of the source's picture, in its pixels: all of it, or a region.
-    source_width: int
-    source_height: int
-    source_left: int = 0
-    source_top: int = 0
+    source_width: _Pixels
+    source_height: _Pixels
+    source_left: _Pixels = 0
+    source_top: _Pixels = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +166,8 @@ class Posed:
 
     source: str
     seq: int
-    people: int
-    keypoints: int
+    people: _People
+    keypoints: _Keypoints
     truncated: bool
     #: Time that the network and the grouping took, in seconds.
     infer_s: float
@@ -213,11 +224,11 @@ class ReplicaHello:
     replica: str
     #: Its engine in a few words, for people; empty while it loads.
     description: str
-    credits: int
+    credits: _Frames
     #: How many frames of one size it likes to be given together; 1 where that gains nothing.
-    batch: int
+    batch: _Frames
     #: How many of the frames that it holds may be of live sources: what its engine begins on soon. 0: all of them.
-    fresh: int = 0
+    fresh: _Frames = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +240,9 @@ class Heartbeat:
 
     replica: str
     is_loading: bool
-    credits: int
-    batch: int
-    fresh: int = 0
+    credits: _Frames
+    batch: _Frames
+    fresh: _Frames = 0
     #: The frames that it has: one that it was given long ago and has not was lost with a connection that was cut.
     held: tuple[FrameKey, ...] = ()
 
@@ -281,7 +292,7 @@ class Serve:
     precision: str
     requests: int
     #: As in `[replicas]`.
-    batch: int
+    batch: _Frames
     #: The `[group]` table as JSON.
     group: str
     #: True: mirrored too.

@@ -34,6 +34,10 @@ ZmqSocket = zmq.Socket[bytes]
 #: Messages that a socket holds at most. Credits and frame stores bound what is in flight far below it, so that
 #: reaching it is a bug and not a state to live in.
 HIGH_WATER_MARK = 1000
+#: The same for what comes over TCP: no bound (0). libzmq 4.3.5 stops reading from a connection whose queue is full, and
+#: if that is then reset, its next ping or pong ends this process (`!_io_error` in stream_engine_base.cpp). Whoever can
+#: connect could do that at will; that these sockets are read all the time is what bounds them.
+STRANGERS_MARK = 0
 #: Longest wait for room in a socket, in milliseconds.
 SEND_TIMEOUT_MS = 10_000
 #: The same for a PUSH. Its one reader is a thread of this process, with room for all that can be in flight, so that no
@@ -132,6 +136,8 @@ class Sockets:
         if path is not None:
             _make_free(path)
         guard.apply(socket, address)
+        # Set for each address anew: a socket may listen to this host's own processes too, where the bound holds.
+        socket.rcvhwm = STRANGERS_MARK if address.startswith("tcp://") else HIGH_WATER_MARK
         try:
             socket.bind(address)
             if path is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import socket as plain_socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
 import zmq
 
 from posestream.models.spec import NetworkSpec
@@ -14,8 +17,8 @@ from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.replica.serving import serve_message
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervision.part import Part
-from posestream.pipeline.wire.messages import Message, ReplicaBye, ReplicaHello
-from posestream.pipeline.wire.sockets import Addresses, Sockets, send
+from posestream.pipeline.wire.messages import Failed, Heard, Heartbeat, Message, ReplicaBye, ReplicaHello
+from posestream.pipeline.wire.sockets import Addresses, Sockets, receive, send
 
 from .conftest import DEADLINE_S
 
@@ -36,9 +39,11 @@ def test_a_part_that_never_began_has_ended() -> None:
 
 
 @contextmanager
-def listening(context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec) -> Iterator[DispatchLoop]:
+def listening(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, listen: tuple[str, ...] = ()
+) -> Iterator[DispatchLoop]:
     """Run a dispatcher's thread."""
-    loop = DispatchLoop(context, Addresses.inproc("bounds"), serve_message(spec, Settings()))
+    loop = DispatchLoop(context, Addresses.inproc("bounds", listen), serve_message(spec, Settings()))
     part = Part("dispatch", loop.run, lambda: None)
     part.start()
     try:
@@ -82,3 +87,44 @@ def test_workers_that_have_gone_are_forgotten(context: zmq.Context[zmq.Socket[by
 
         assert loop.description("here") == "an engine"
         assert sum(loop.has_met(name) for name in names) == 999
+
+
+@pytest.fixture
+def port() -> str:
+    """An address that nobody has."""
+    with plain_socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_nobody_takes_the_name_of_an_own_replica(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str
+) -> None:
+    """Who comes over TCP under an own replica's name is not believed, and that replica is still reached and heard."""
+    hello, local = ReplicaHello("replica-1", "an engine", 1, 1), Addresses.inproc("bounds").replicas
+    with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
+        own = sockets.open(zmq.DEALER, connect=local, identity="replica-1")
+        send(own, hello)
+        wait_until(lambda: loop.replicas == ("replica-1",))
+        thief = sockets.open(zmq.DEALER, connect=port, identity="replica-1")
+        send(thief, ReplicaBye("replica-1", True, "bad"))
+        wait_until(lambda: loop.malformed == 1)
+        send(own, Heartbeat("replica-1", False, 1, 1))
+        assert own.poll(int(DEADLINE_S * 1000))
+        assert isinstance(receive(own).message, Heard)
+        assert (loop.replicas, loop.farewell("replica-1"), thief.poll(0)) == (("replica-1",), "", 0)
+
+
+def test_failures_of_frames_that_nobody_gave_are_not_told(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stranger's failures are counted as malformed, and only the first few are logged."""
+    with (
+        caplog.at_level(logging.WARNING, "posestream.pipeline.dispatch"),
+        listening(context, spec, (port,)) as loop,
+        Sockets(context) as sockets,
+    ):
+        stranger = sockets.open(zmq.DEALER, connect=port, identity="evil")
+        for seq in range(200):
+            send(stranger, Failed("evil", "door", seq, "nothing"))
+        wait_until(lambda: loop.malformed == 200)
+    assert 1 <= len(caplog.records) <= 3

@@ -144,16 +144,21 @@ def lane_process(supervisor: Supervisor) -> int:
     return lane.pid
 
 
-@pytest.fixture
-def processes() -> Supervisor:
-    """Start a run of real processes on a device that only pretends; its stop is short."""
+def start_processes(patience: Patience) -> Supervisor:
+    """Start a run of real processes on a device that only pretends."""
     raw = {
         "source": [{"url": "synthetic:64x64"}],
         "network": {"net_height": 64},
         "replicas": {"devices": ["simulated:50"]},
         "pipeline": {"mode": "processes"},
     }
-    return start_job(plan_job(Settings.parse(raw), WeightStore.from_environment()), patience=SHORT)
+    return start_job(plan_job(Settings.parse(raw), WeightStore.from_environment()), patience=patience)
+
+
+@pytest.fixture
+def processes() -> Supervisor:
+    """Start a run of real processes whose stop is short."""
+    return start_processes(SHORT)
 
 
 @needs_signals
@@ -184,3 +189,21 @@ def test_a_lane_that_dies_while_draining_is_told(processes: Supervisor) -> None:
     assert summary.exit_code is ExitCode.REPLICAS
     assert str(summary.sources[0].error) == f"the lane of {summary.sources[0].name} was killed by signal 9"
     assert summary.sources[0].restarts == 0
+
+
+@needs_signals
+def test_a_lane_that_hangs_does_not_hold_up_a_drain(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A lane's process that falls silent while the run drains is killed as at any time, however long a drain may be."""
+    monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 2.0)
+    monkeypatch.setattr(logging.getLogger("posestream"), "propagate", True)
+    supervisor = start_processes(ENDLESS)
+    os.kill(lane_process(supervisor), signal.SIGSTOP)
+    supervisor.stop()
+    wait_until(supervisor, lambda: not supervisor.is_running)
+    summary = supervisor.close()
+    (report,) = summary.sources
+    assert caplog.messages.count(f"the lane of {report.name} hangs; it is killed") == 1
+    assert str(report.error).startswith(f"the lane of {report.name} hung")
+    assert (summary.exit_code, report.is_cut) == (ExitCode.REPLICAS, True)

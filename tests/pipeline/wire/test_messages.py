@@ -25,8 +25,11 @@ KINDS = typing.get_args(Message)
 
 # What the wire's own types may hold; hypothesis builds the records from their fields' types.
 st.register_type_strategy(int, st.integers(0, 2**62 - 1))
-st.register_type_strategy(float, st.floats(allow_nan=False, allow_infinity=False))
+st.register_type_strategy(float, st.floats(0, allow_nan=False, allow_infinity=False))
 st.register_type_strategy(str, st.text(st.characters(codec="utf-8"), max_size=30))
+
+#: The most that fields of these names may be, in whichever message that a worker sends.
+LIMITS = {"batch": 1 << 16, "fresh": 1 << 16, "height": 1 << 20, "width": 1 << 20, "keypoints": 1 << 10}
 
 #: Whatever msgpack can carry.
 msgpack_values = st.recursive(
@@ -157,20 +160,25 @@ def check_types(record: object) -> None:
             assert type(value) is hints[field.name]
         if isinstance(value, float):
             assert math.isfinite(value)
+            assert value >= 0
         if type(value) is int:
-            assert 0 <= value < 2**62
+            assert 0 <= value <= LIMITS.get(field.name, 2**62 - 1)
 
 
-@pytest.mark.parametrize("number", [-1, -1000, 2**62])
-def test_counts_out_of_range_are_refused(number: int) -> None:
-    """A replica cannot have less than no room: its credits would be taken from those of all others."""
+@pytest.mark.parametrize("number", [-1, -1000, (1 << 16) + 1, 2**40, 2**62])
+@pytest.mark.parametrize("at", [3, 4, 5], ids=["credits", "batch", "fresh"])
+def test_counts_out_of_range_are_refused(at: int, number: int) -> None:
+    """A replica cannot have less than no room, which would be taken from all others, nor more than any can have."""
+    values: list[object] = ["Heartbeat", "worker", False, 4, 1, 0, []]
+    assert decode(frames(msgpack.packb(values))).message
+    values[at] = number
     with pytest.raises(DecodeError, match="out of range"):
-        decode(frames(msgpack.packb(["Heartbeat", "worker", False, number, 1, 0, []])))
+        decode(frames(msgpack.packb(values)))
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -0.5])
 def test_numbers_that_are_none_are_refused(value: float) -> None:
-    """NaN and infinities are no times and no scales."""
+    """NaN, infinities and what is below 0 are no times and no scales."""
     with pytest.raises(DecodeError, match="not finite"):
         decode(frames(*encode(task(captured_s=value))))
 
@@ -179,7 +187,7 @@ def test_numbers_that_are_none_are_refused(value: float) -> None:
 def test_what_is_not_a_whole_number_in_range_is_refused(value: object) -> None:
     """A count must be an integer that arithmetic on it cannot take out of 64 bits."""
     with pytest.raises(DecodeError):
-        decode(frames(msgpack.packb(["ReplicaHello", "r1", "cpu", value, 1])))
+        decode(frames(msgpack.packb(["ReplicaHello", "r1", "cpu", value, 1, 0])))
 
 
 @pytest.mark.parametrize(
