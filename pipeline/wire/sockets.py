@@ -36,7 +36,8 @@ ZmqSocket = zmq.Socket[bytes]
 HIGH_WATER_MARK = 1000
 #: The same for what comes over TCP: no bound (0). libzmq 4.3.5 stops reading from a connection whose queue is full, and
 #: if that is then reset, its next ping or pong ends this process (`!_io_error` in stream_engine_base.cpp). Whoever can
-#: connect could do that at will; that these sockets are read all the time is what bounds them.
+#: connect could do that at will. The price: who floods such a socket for long, faster than it is read, or under a name
+#: that somebody else has, takes memory without a bound.
 STRANGERS_MARK = 0
 #: Longest wait for room in a socket, in milliseconds.
 SEND_TIMEOUT_MS = 10_000
