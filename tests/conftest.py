@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +16,16 @@ from .e2e import CommandLine, FakeNetwork
 # A time limit would fail on machines that do something else beside.
 settings.register_profile("posestream", deadline=None)
 settings.load_profile("posestream")
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Leave the log as it was: a command sends it to its console, where pytest would hear it twice or not at all."""
+    logger = logging.getLogger("posestream")
+    before = (list(logger.handlers), logger.propagate, logger.level)
+    yield
+    logger.handlers, logger.propagate = before[:2]
+    logger.setLevel(before[2])
 
 
 @pytest.fixture

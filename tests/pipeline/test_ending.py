@@ -117,12 +117,11 @@ def test_a_stop_with_nobody_to_work_ends_at_once(runs: Runs, workshop: Workshop,
 
 @needs_signals
 def test_a_source_that_hangs_in_opening_is_not_waited_for(
-    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    runs: Runs, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A stop while a fifo waits for its writer ends the run with a line that names it, and is no failure."""
     fifo = tmp_path / "door.mp4"
     os.mkfifo(fifo)
-    monkeypatch.setattr(logging.getLogger("posestream"), "propagate", True)
     caplog.set_level(logging.WARNING, "posestream")
     supervisor = runs.start({"source": [{"url": str(fifo)}]}, patience=ENDLESS)
     supervisor.stop()
@@ -197,7 +196,6 @@ def test_a_lane_that_hangs_does_not_hold_up_a_drain(
 ) -> None:
     """A lane's process that falls silent while the run drains is killed as at any time, however long a drain may be."""
     monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 2.0)
-    monkeypatch.setattr(logging.getLogger("posestream"), "propagate", True)
     supervisor = start_processes(ENDLESS)
     os.kill(lane_process(supervisor), signal.SIGSTOP)
     supervisor.stop()
