@@ -1,8 +1,6 @@
 """The command line: `python run_pipeline.py demo` is a good beginning."""
 
-import sys
-
-from posestream.pipeline.commands import main
+from posestream.pipeline.commands import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

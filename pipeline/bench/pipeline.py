@@ -198,7 +198,7 @@ def _latencies(progress: LaneProgress) -> dict[str, float | None]:
 
 def _fresh_run(settings: Settings, file: str) -> dict[str, float]:
     """Run the file in a fresh process: the time from its start to its first line, and the most memory that it had."""
-    code = "from posestream.pipeline.commands import main; import sys; sys.exit(main())"
+    code = "from posestream.pipeline.commands import entry; entry()"
     network = settings.network
     command = [sys.executable, "-c", code, "run", file, "--save-jsonl", "-", "--quiet"]
     command += ["--model", network.model, "--device", network.device, "--net-height", str(network.net_height)]

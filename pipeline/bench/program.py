@@ -14,7 +14,7 @@ from typing import Self
 
 __all__ = ["Program"]
 
-_CODE = "import sys; from posestream.pipeline.commands import main; sys.exit(main())"
+_CODE = "from posestream.pipeline.commands import entry; entry()"
 #: Marks a program and all that it starts, whoever their parent is by then.
 _MARK = "POSESTREAM_BENCH_MARK"
 #: How often things are looked at, in seconds.

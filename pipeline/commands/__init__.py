@@ -7,11 +7,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-__all__ = ["main"]
+from posestream.pipeline.leave import leave
+
+__all__ = ["entry", "main"]
 
 #: ExitCode.STOPPED_AT_ONCE, which would take its time to import.
 _STOPPED = 130
+
+
+def entry() -> NoReturn:
+    """Run the command line as a program, which ends with its exit code."""
+    leave(main())
 
 
 def main(arguments: list[str] | None = None) -> int:

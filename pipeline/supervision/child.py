@@ -12,6 +12,7 @@ from rich.console import Console
 
 from posestream.pipeline.errors import ExitCode, exit_code_of
 from posestream.pipeline.lane.process import run_lane
+from posestream.pipeline.leave import leave
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.replica.process import run_replica
 from posestream.pipeline.supervision.parent import Parent
@@ -39,4 +40,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
