@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,15 +38,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets and sig
 #: A device that needs no network's file, and hardly any time.
 _DEVICE = ("--net-height", 64, "--set", 'replicas.devices=["simulated:2"]', "--set", "replicas.window=4")
 modes = pytest.mark.parametrize("mode", ["threads", "processes"])
-
-
-@pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the folder of this test's runs; a socket's path is short."""
-    folder = Path(tempfile.mkdtemp(prefix="ps-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    yield folder
-    shutil.rmtree(folder)
 
 
 class Head:

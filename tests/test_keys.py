@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
@@ -22,15 +19,6 @@ from .e2e import DEADLINE_S, messages, program
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets as Linux has them")
 
 _FRAMES = 40
-
-
-@pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the folder of this test's runs; a socket's path is short."""
-    folder = Path(tempfile.mkdtemp(prefix="ps-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    yield folder
-    shutil.rmtree(folder)
 
 
 def wait_for_refused(address: str) -> int:

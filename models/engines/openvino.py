@@ -43,12 +43,6 @@ _ANY = -1
 _FIRST_CAPACITY = 2
 
 
-def devices(family: str) -> tuple[str, ...]:
-    """Give the device strings of this family that there are on this machine; of several GPUs each has a number."""
-    found = [name.partition(".") for name in load_openvino().Core().available_devices]
-    return tuple(f"{family}:{number}" if dot else family for name, dot, number in found if name == _TARGETS[family])
-
-
 @functools.cache
 def _core() -> Any:
     """Give the one core of this process, which keeps OpenVINO's plugins loaded.
@@ -57,6 +51,12 @@ def _core() -> Any:
     in its delivery; OpenVINO 2026.4).
     """
     return load_openvino().Core()
+
+
+def devices(family: str) -> tuple[str, ...]:
+    """Give the device strings of this family that there are on this machine; of several GPUs each has a number."""
+    found = [name.partition(".") for name in _core().available_devices]
+    return tuple(f"{family}:{number}" if dot else family for name, dot, number in found if name == _TARGETS[family])
 
 
 def _target(device: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ import zmq
 
 from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
 from posestream.pipeline.bench.measure import report
+from posestream.pipeline.bench.ports import free_ports
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.proxy import Proxy
 from posestream.pipeline.bench.publish_faults import lane_killed, publisher_killed, subscriber_killed
@@ -131,7 +131,7 @@ def _worker(number: int) -> Callable[[_Run], str]:
     """Make the fault that cuts off one of two workers that came over TCP."""
 
     def run(run: _Run) -> str:
-        address = f"tcp://127.0.0.1:{_free_port()}"
+        address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
         words = ["--listen", address, "--set", 'replicas.devices=["none"]']
         with run.start(*words, replicas=1) as head:
             worker_words = ["worker", "--connect", address, "--device", run.scene.device]
@@ -149,7 +149,7 @@ def _worker(number: int) -> Callable[[_Run], str]:
 
 def _wire(run: _Run) -> str:
     """Cut the connection of the only worker three times; it calls again, and what was on its way must not be missed."""
-    port = _free_port()
+    (port,) = free_ports(1)
     words = ["--listen", f"tcp://127.0.0.1:{port}", "--set", 'replicas.devices=["none"]']
     with (
         run.start(*words, replicas=1) as head,
@@ -166,7 +166,7 @@ def _wire(run: _Run) -> str:
 
 def _fuzz(run: _Run) -> str:
     """Shout at every socket of a head while it works."""
-    address, status = f"tcp://127.0.0.1:{_free_port()}", f"ipc://{run.folder}/status"
+    address, status = f"tcp://127.0.0.1:{free_ports(1)[0]}", f"ipc://{run.folder}/status"
     # It must still be at work when the last message comes, so its source has no end.
     more = ["--listen", address, "--set", f'pipeline.status=["{status}"]']
     with Program(run.folder, *run.scene.words(run.output, *more, source=SYNTHETIC)) as head:
@@ -284,9 +284,3 @@ def _malformed(status: str) -> int:
             counted = msgpack.unpackb(told)["malformed"] if topic == b"status/" else counted
     context.term()
     return counted
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import signal
-import socket
 
 from posestream.pipeline.bench.fuzzer import fuzz_resets
+from posestream.pipeline.bench.ports import free_ports
 from posestream.pipeline.bench.program import Program
 from posestream.pipeline.bench.publish_faults import FaultRun
 from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, synthetic_differences
@@ -19,7 +19,7 @@ _CONNECTIONS = 80
 
 def sockets_reset(run: FaultRun) -> str:
     """Reset connections to every address that a head can listen at, while it works."""
-    listen, publish, replay, status = (f"tcp://127.0.0.1:{port}" for port in _free_ports(4))
+    listen, publish, replay, status = (f"tcp://127.0.0.1:{port}" for port in free_ports(4))
     tables = (f'publish.replay=["{replay}"]', f'pipeline.status=["{status}"]')
     more = ["--listen", listen, "--publish", publish, *(word for table in tables for word in ("--set", table))]
     kinds = {listen: "DEALER", replay: "DEALER", publish: "SUB", status: "SUB"}
@@ -40,12 +40,3 @@ def sockets_reset(run: FaultRun) -> str:
             return f"exit code {ended}: {' / '.join(head.errors[-3:])}"
         wrong = [synthetic_differences(run.scene, run.output), *head.wait_until_gone(), *head.left_files()]
         return "; ".join(text for text in wrong if text)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Find ports that nobody has, all of them different."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

@@ -7,16 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.dispatch.in_flight import ReplicaState, ReplicaView
 from posestream.pipeline.dispatch.loop import DispatchLoop
-from posestream.pipeline.errors import PipelineError, ReplicaError
+from posestream.pipeline.errors import ReplicaError
 from posestream.pipeline.summary import SourceReport, Summary
 from posestream.pipeline.supervision.handles import LaneHandle, LinkReport, ReplicaHandle
 from posestream.pipeline.supervision.lanes import Lanes
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.replica_watch import ReplicaWatch
 from posestream.pipeline.supervision.services import Services
 from posestream.pipeline.supervision.slot import Slot
 from posestream.pipeline.supervision.verdict import exit_code, fate, is_cut, no_replica_left
@@ -62,6 +62,7 @@ class Supervisor:
         self._replicas = replicas
         self._lanes = lanes
         self._patience = patience or Patience()
+        self._replica_watch = ReplicaWatch(replicas, dispatch, self._patience)
         self._drain_until_s: float | None = None
         #: How each live source's connection was when the run was stopped.
         self._links: dict[str, LinkReport | None] = {}
@@ -69,12 +70,6 @@ class Supervisor:
         #: Lanes that did not end by themselves.
         self._hung: set[str] = set()
         self._error: BaseException | None = None
-        #: True while workers are there, where they do all the work.
-        self._had_workers = False
-        #: Since when a replica that lives is none of the dispatcher's.
-        self._absent_since_s: dict[str, float] = {}
-        #: Those of them that were told to end.
-        self._given_up: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._lanes} {self._replicas} error={self._error!r}>"
@@ -232,10 +227,7 @@ class Supervisor:
         """Notice what failed: start it again, or stop what cannot go on, with everything so far kept."""
         now_s = time.monotonic()
         if not self._is_abandoned:
-            # What is in flight needs a replica too while it drains.
-            for replica in self._replicas:
-                self._watch_replica(replica, now_s)
-            self._watch_workers()
+            self._replica_watch.watch(now_s, is_stopping=self._is_stopping)
         if self._is_stopping:
             # Nobody follows a lane any more, but none that hangs may hold up the end.
             self._hung.update(self._lanes.end_silent())
@@ -266,42 +258,6 @@ class Supervisor:
         elif left:
             _log.warning("%d frames were not done within %g s; they are dropped", left, self._patience.drain_s)
         self._abandon()
-
-    def _watch_workers(self) -> None:
-        """Tell once when a head without replicas of its own has lost the last worker: it does nothing meanwhile."""
-        if self._replicas or self._is_stopping:
-            return
-        is_alone = not self._dispatch.replicas
-        if is_alone and self._had_workers:
-            _log.warning("the last worker has gone; waiting for workers again")
-        self._had_workers = not is_alone
-
-    def _watch_replica(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
-        replica = slot.part
-        if slot.is_waiting or slot.is_exhausted:
-            slot.go_on(now_s)
-        elif replica.is_alive:
-            self._end_if_hung(replica, now_s)
-        else:
-            self._dispatch.lose(replica.name)
-            error = replica.error or PipelineError(f"{replica.name} left")
-            if isinstance(error, EngineError | ModelError):
-                # It would not load any better the next time.
-                slot.give_up(error)
-            else:
-                slot.fail(now_s, error)
-
-    def _end_if_hung(self, replica: ReplicaHandle, now_s: float) -> None:
-        """Kill a replica that the dispatcher has given up and that does not come back."""
-        if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
-            self._absent_since_s.pop(replica.name, None)
-            self._given_up.discard(replica.name)
-        elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > self._patience.come_back_s:
-            replica.kill()
-            if replica.name not in self._given_up:
-                self._given_up.add(replica.name)
-                fate = "it is killed" if replica.is_killable else "it is to leave as soon as its engine lets it"
-                _log.warning("%s hangs; %s", replica.name, fate)
 
     def _summary(self) -> Summary:
         # A lane that stopped on an error may have ended altogether since the last look.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import pickle
-import shutil
 import stat
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,14 +28,7 @@ from posestream.stages.errors import SettingsError
 
 DEADLINE_S = 60.0
 
-
-@pytest.fixture(autouse=True)
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the folder of this test's runs; a socket's path is short."""
-    folder = Path(tempfile.mkdtemp(prefix="ps-"))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
-    yield folder
-    shutil.rmtree(folder)
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def echo(question: Question) -> Answer:

@@ -1,0 +1,82 @@
+"""Watches the replicas: starts those that died again, ends those that hang, and tells when the last worker has gone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from posestream.models.errors import EngineError, ModelError
+from posestream.pipeline.dispatch.loop import DispatchLoop
+from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.supervision.handles import ReplicaHandle
+from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.slot import Slot
+
+__all__ = ["ReplicaWatch"]
+
+_log = logging.getLogger(__name__)
+
+
+class ReplicaWatch:
+    """Compares the replicas with what the dispatcher hears of them.
+
+    Args:
+        slots: the places of the head's own replicas; none where workers do all the work.
+        dispatch: the dispatcher's loop.
+        patience: how long one that was given up may take to come back.
+    """
+
+    def __init__(self, slots: Sequence[Slot[ReplicaHandle]], dispatch: DispatchLoop, patience: Patience) -> None:
+        self._slots = slots
+        self._dispatch = dispatch
+        self._patience = patience
+        #: True while workers are there, where they do all the work.
+        self._had_workers = False
+        #: Since when a replica that lives is none of the dispatcher's.
+        self._absent_since_s: dict[str, float] = {}
+        #: Those of them that were told to end.
+        self._given_up: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<ReplicaWatch absent={sorted(self._absent_since_s)} given_up={sorted(self._given_up)}>"
+
+    def watch(self, now_s: float, *, is_stopping: bool) -> None:
+        """Notice what failed, and see to it: what is in flight needs a replica while a stop drains too."""
+        for slot in self._slots:
+            self._watch(slot, now_s)
+        if not (self._slots or is_stopping):
+            self._watch_workers()
+
+    def _watch_workers(self) -> None:
+        """Tell once when a head without replicas of its own has lost the last worker: it does nothing meanwhile."""
+        is_alone = not self._dispatch.replicas
+        if is_alone and self._had_workers:
+            _log.warning("the last worker has gone; waiting for workers again")
+        self._had_workers = not is_alone
+
+    def _watch(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
+        replica = slot.part
+        if slot.is_waiting or slot.is_exhausted:
+            slot.go_on(now_s)
+        elif replica.is_alive:
+            self._end_if_hung(replica, now_s)
+        else:
+            self._dispatch.lose(replica.name)
+            error = replica.error or PipelineError(f"{replica.name} left")
+            if isinstance(error, EngineError | ModelError):
+                # It would not load any better the next time.
+                slot.give_up(error)
+            else:
+                slot.fail(now_s, error)
+
+    def _end_if_hung(self, replica: ReplicaHandle, now_s: float) -> None:
+        """Kill a replica that the dispatcher has given up and that does not come back."""
+        if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
+            self._absent_since_s.pop(replica.name, None)
+            self._given_up.discard(replica.name)
+        elif now_s - self._absent_since_s.setdefault(replica.name, now_s) > self._patience.come_back_s:
+            replica.kill()
+            if replica.name not in self._given_up:
+                self._given_up.add(replica.name)
+                end = "it is killed" if replica.is_killable else "it is to leave as soon as its engine lets it"
+                _log.warning("%s hangs; %s", replica.name, end)

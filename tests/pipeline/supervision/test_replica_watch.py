@@ -1,0 +1,100 @@
+"""What is done, and told, about replicas that fail, hang or go."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from posestream.models.errors import EngineError
+from posestream.pipeline.dispatch.loop import DispatchLoop
+from posestream.pipeline.supervision.handles import ReplicaHandle
+from posestream.pipeline.supervision.patience import Patience
+from posestream.pipeline.supervision.replica_watch import ReplicaWatch
+from posestream.pipeline.supervision.restarts import Restarts
+from posestream.pipeline.supervision.slot import Slot
+
+COME_BACK_S = 1.0
+
+
+class Dispatch:
+    """A dispatcher that knows those replicas that it is told."""
+
+    def __init__(self, *replicas: str) -> None:
+        self.replicas = replicas
+        self.lost: list[str] = []
+
+    def has_met(self, replica: str) -> bool:
+        return replica.startswith("replica-")
+
+    def lose(self, replica: str) -> None:
+        self.lost.append(replica)
+
+
+def replica(*, is_killable: bool) -> Any:
+    """Make a replica that lives whatever is done to it."""
+    made = SimpleNamespace(name="replica-0", is_alive=True, is_killable=is_killable, error=None, kills=0)
+    made.start = lambda: None
+
+    def kill() -> None:
+        made.kills += 1
+
+    made.kill = kill
+    return made
+
+
+def watching(dispatch: Dispatch, *parts: Any) -> tuple[ReplicaWatch, list[Slot[ReplicaHandle]]]:
+    """Watch these replicas."""
+    slots = [Slot(part.name, lambda _generation, part=part: cast(ReplicaHandle, part), Restarts()) for part in parts]
+    return ReplicaWatch(slots, cast(DispatchLoop, dispatch), Patience(come_back_s=COME_BACK_S)), slots
+
+
+@pytest.mark.parametrize(
+    ("is_killable", "end"), [(True, "it is killed"), (False, "it is to leave as soon as its engine lets it")]
+)
+def test_a_replica_that_hangs_is_told_of_once(caplog: pytest.LogCaptureFixture, is_killable: bool, end: str) -> None:
+    """One that does not come back is ended again and again, with one line; a thread is not called killed."""
+    hung = replica(is_killable=is_killable)
+    watch, _ = watching(Dispatch(), hung)
+    for now_s in (0.0, COME_BACK_S, 1.5, 2.0, 2.5):
+        watch.watch(now_s, is_stopping=False)
+    assert hung.kills == 3
+    assert caplog.messages == [f"replica-0 hangs; {end}"]
+
+
+def test_one_that_comes_back_is_left_alone_and_told_of_anew(caplog: pytest.LogCaptureFixture) -> None:
+    """Heard again, a replica begins with the whole patience; when it hangs another time, that is told too."""
+    hung, dispatch = replica(is_killable=False), Dispatch()
+    watch, _ = watching(dispatch, hung)
+    for now_s in (0.0, 1.5):
+        watch.watch(now_s, is_stopping=False)
+    dispatch.replicas = ("replica-0",)
+    watch.watch(2.0, is_stopping=False)
+    dispatch.replicas = ()
+    for now_s in (2.5, 3.0, 4.0):
+        watch.watch(now_s, is_stopping=False)
+    assert (hung.kills, len(caplog.messages)) == (2, 2)
+
+
+def test_one_that_cannot_load_is_given_up_and_one_that_died_follows() -> None:
+    """An engine that is not there would not come with a successor; any other end has one, and frames are taken back."""
+    unable, dead = replica(is_killable=True), replica(is_killable=True)
+    unable.is_alive = dead.is_alive = False
+    unable.error = EngineError("no such device")
+    dispatch = Dispatch()
+    watch, (first, second) = watching(dispatch, unable, dead)
+    watch.watch(0.0, is_stopping=False)
+    assert (first.is_exhausted, first.error) == (True, unable.error)
+    assert (second.is_exhausted, second.is_waiting) == (False, True)
+    assert dispatch.lost == ["replica-0", "replica-0"]
+
+
+def test_a_head_without_replicas_tells_once_that_it_waits_again(caplog: pytest.LogCaptureFixture) -> None:
+    """The last worker's going is told once for each time, and not before the first one, nor while a run stops."""
+    dispatch = Dispatch()
+    watch, _ = watching(dispatch)
+    for workers, is_stopping in (((), False), (("w",), False), ((), False), ((), False), (("w",), False), ((), True)):
+        dispatch.replicas = workers
+        watch.watch(0.0, is_stopping=is_stopping)
+    assert caplog.messages == ["the last worker has gone; waiting for workers again"]
