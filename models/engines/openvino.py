@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
@@ -21,7 +20,7 @@ from posestream.models.engines.failures import Failures
 from posestream.models.engines.graph import Graph, read_graph
 from posestream.models.engines.mailbox import Mailbox
 from posestream.models.engines.picture import check_batch, check_size
-from posestream.models.engines.runtime import brief, load_openvino
+from posestream.models.engines.runtime import brief, load_core, load_openvino
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.spec import NetworkSpec, OutputSpec
 from posestream.models.weights import Weights
@@ -43,19 +42,9 @@ _ANY = -1
 _FIRST_CAPACITY = 2
 
 
-@functools.cache
-def _core() -> Any:
-    """Give the one core of this process, which keeps OpenVINO's plugins loaded.
-
-    When the last core and network go, the plugins are unloaded, and a signal that comes later ends the process (SIGSEGV
-    in its delivery; OpenVINO 2026.4).
-    """
-    return load_openvino().Core()
-
-
 def devices(family: str) -> tuple[str, ...]:
     """Give the device strings of this family that there are on this machine; of several GPUs each has a number."""
-    found = [name.partition(".") for name in _core().available_devices]
+    found = [name.partition(".") for name in load_core().available_devices]
     return tuple(f"{family}:{number}" if dot else family for name, dot, number in found if name == _TARGETS[family])
 
 
@@ -123,7 +112,7 @@ class OpenVinoEngine:
         compiled_folder: Path | None = None,
     ) -> None:
         self._openvino = load_openvino()
-        self._core = _core()
+        self._core = load_core()
         self._device, self._target = device, _target(device)
         self._config = _config(self._core, device, precision, compiled_folder)
         self._graph: Graph = read_graph(self._core, spec, weights)

@@ -1,7 +1,8 @@
-"""Imports OpenVINO without its model converter, which reports its import to a statistics server."""
+"""OpenVINO for this process: imported without its converter, which reports to a statistics server; one core for all."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import threading
@@ -9,7 +10,7 @@ from typing import Any
 
 from posestream.models.errors import EngineError
 
-__all__ = ["brief", "load_openvino"]
+__all__ = ["brief", "load_core", "load_openvino"]
 
 #: Imported at the end of `import openvino`; it forks a process that sends usage data. Nothing here converts models.
 _CONVERTER = "openvino.tools.ovc"
@@ -36,6 +37,20 @@ def load_openvino() -> Any:
         finally:
             if is_hidden:
                 del sys.modules[_CONVERTER]
+
+
+@functools.cache
+def load_core() -> Any:
+    """Give the one core of this process, which stays to its end.
+
+    A core's plugin for processors gives the thread that first asks for it a stack for signals (`sigaltstack`), and
+    takes that memory back when the core is freed, by whichever thread: then the next signal ends the process with
+    SIGSEGV. Found with OpenVINO 2026.4.
+
+    Raises:
+        EngineError: OpenVINO is not installed, or cannot be loaded on this machine.
+    """
+    return load_openvino().Core()
 
 
 def brief(error: BaseException) -> str:

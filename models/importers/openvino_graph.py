@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.models.engines.runtime import brief, load_openvino
+from posestream.models.engines.runtime import brief, load_core
 from posestream.models.errors import ModelError
 from posestream.models.importers.imported import Converted, Tensor
 from posestream.models.importers.onnx_graph import OnnxGraph
@@ -49,9 +49,9 @@ def convert_openvino(paths: tuple[Path, ...], path: Path, multiple: int = 8, is_
     Raises:
         ModelError: it cannot be read, has an operation that is not known here, or pads unlike at different sizes.
     """
-    openvino = load_openvino()
+    core = load_core()
     try:
-        model = openvino.Core().read_model(*paths)
+        model = core.read_model(*paths)
         looks = [_shaped(model, multiple * height, multiple * width) for height, width in _LOOKS]
     except RuntimeError as error:
         raise ModelError(f"cannot read {paths[0]}: {brief(error)}") from error

@@ -14,7 +14,7 @@ import pytest
 from posestream.models.engines import available_devices, open_engine
 from posestream.models.engines import openvino as openvino_engine
 from posestream.models.engines.openvino import STATIC_SHAPES, OpenVinoEngine
-from posestream.models.engines.runtime import load_openvino
+from posestream.models.engines.runtime import load_core, load_openvino
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.weights import Weights
 
@@ -233,7 +233,7 @@ def test_description_names_engine_and_precision(tiny_two):
 
 def test_bf16_is_never_silently_something_else(tiny_two):
     """bf16 gives bf16 where the processor has it, and an error that says what to choose where it has not."""
-    has_bf16 = "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    has_bf16 = "BF16" in load_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if has_bf16:
         assert closed(OpenVinoEngine(tiny_two.spec, tiny_two.weights, precision="bf16")).description.endswith("bf16")
     else:
@@ -296,11 +296,27 @@ def test_nothing_is_reported_to_anybody(tmp_path):
     assert (run.stdout.strip(), run.stderr) == ("[]", "")
 
 
+def test_a_signal_after_all_cores_were_let_go_is_handled():
+    """Whichever thread lets go of the last core, signals reach their handlers as before."""
+    code = (
+        "import os, signal, threading\n"
+        "from posestream.models.engines.runtime import load_core\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "held = [load_core()]\n"
+        "held[0].get_property('CPU', 'OPTIMIZATION_CAPABILITIES')\n"
+        "leaving = threading.Thread(target=held.clear)\n"
+        "leaving.start(); leaving.join()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (0, "handled\n", "")
+
+
 class ManyDevices:
     """OpenVINO's core as it looks on a machine with two Intel GPUs and an NPU; it computes on the processor."""
 
     def __init__(self, names=("CPU", "GPU.0", "GPU.1", "NPU")):
-        self._core = load_openvino().Core()
+        self._core = load_core()
         self.available_devices = list(names)
         self.compiled = []
 
@@ -326,7 +342,7 @@ def many_devices(monkeypatch):
     )
     fake.get_version = real.get_version
     monkeypatch.setattr(openvino_engine, "load_openvino", lambda: fake)
-    monkeypatch.setattr(openvino_engine, "_core", lambda: core)
+    monkeypatch.setattr(openvino_engine, "load_core", lambda: core)
     return core
 
 

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from posestream.models.engines.runtime import load_openvino
+from posestream.models.engines.runtime import load_core
 from posestream.models.errors import ModelError
 from posestream.models.importers import Wanted, import_caffe
 from posestream.models.importers.caffe_file import read_blobs, read_prototxt
@@ -42,7 +42,7 @@ def imported(net, folder, layout="openpose-15", **forms):
 
 def run(path, image):
     """Run an ONNX file on the processor, in float32."""
-    core = load_openvino().Core()
+    core = load_core()
     network = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return network({0: image})[0]
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from posestream.models.engines.runtime import load_openvino
+from posestream.models.engines.runtime import load_core, load_openvino
 from posestream.models.errors import ModelError
 from posestream.models.importers import Wanted, import_graph
 from posestream.models.importers.openvino_graph import convert_openvino
@@ -18,7 +18,7 @@ SHARED = Path(__file__).parents[4] / "shared"
 
 def compute(paths, image_nchw, is_nhwc=False):
     """Run a network on the processor in float32; give its outputs by name, NCHW."""
-    core = load_openvino().Core()
+    core = load_core()
     model = core.read_model(*paths)
     model.reshape([1, *image_nchw.shape[2:], 3] if is_nhwc else list(image_nchw.shape))
     image = np.ascontiguousarray(image_nchw.transpose(0, 2, 3, 1)) if is_nhwc else image_nchw
