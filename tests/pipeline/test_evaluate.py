@@ -183,6 +183,7 @@ def test_faulty_annotations_are_named(labelled: Path, key: str, field: str | Non
 
 def test_results_that_cannot_be_written_are_refused_first(labelled: Path) -> None:
     """A path that cannot be written is told before annotations are read; an existing one asks for --overwrite."""
+    pytest.importorskip("pycocotools")
     (labelled / "file").write_text("x", "utf-8")
     command = ["--images", str(labelled), "--annotations", str(labelled / "missing.json"), "--save-results"]
 
