@@ -369,7 +369,6 @@ def test_what_a_killed_lane_had_in_flight(tmp_path: Path, server: RtspServer) ->
         assert run.wait(DEADLINE_S) == 0
     ended.set()
     listener.join(DEADLINE_S)
-    assert statuses()[0]["state"] == "connecting"
     assert "dispatch/lost" not in before["dropped"]
     assert after["dropped"]["dispatch/lost"] >= 1
     assert after["taken"] > before["taken"]
