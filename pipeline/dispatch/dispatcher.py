@@ -59,10 +59,7 @@ class Dispatcher:
 
     def waiting(self, name: str) -> int:
         """Count the frames of a source that wait for a replica."""
-        source = self._sources.get(name)
-        if source is None:
-            return 0
-        return sum(1 for frame in source.frames.values() if frame.phase is not Phase.HELD)
+        return self._sources[name].waiting if name in self._sources else 0
 
     @property
     def views(self) -> list[ReplicaView]:
@@ -99,13 +96,7 @@ class Dispatcher:
 
     def expects(self, key: FrameKey) -> bool:
         """Tell whether a frame is the next of its source, or one that was recalled."""
-        source = self._sources.get(key.source)
-        if source is None:
-            return False
-        known = source.frames.get(key.seq)
-        if known is not None:
-            return known.phase is Phase.RECALLED
-        return not source.has_ended and key.seq == source.next_seq
+        return key.source in self._sources and self._sources[key.source].expects(key.seq)
 
     def frame_taken(self, key: FrameKey, captured_s: float, now_s: float, size: Size = (0, 0)) -> list[Action]:
         """Queue a frame, or one that comes again after a recall; `size` is that of its network input."""
@@ -114,9 +105,8 @@ class Dispatcher:
         source = self._sources[key.source]
         if key.seq in source.frames:
             return self._comes_again(source.frames[key.seq], now_s)
-        source.counts.taken += 1
-        source.next_seq += 1
-        frame = source.frames[key.seq] = FrameInFlight(key, captured_s, size, now_s, source.is_live)
+        frame = FrameInFlight(key, captured_s, size, now_s, source.is_live)
+        source.take(frame)
         if self._is_unwanted(frame):
             return self._drop(key, Stage.DISPATCH, Reason.STOPPED)
         self._waiting.add(frame)
@@ -127,10 +117,7 @@ class Dispatcher:
         source = self._sources.get(drop.key.source)
         if source is None or not self.expects(drop.key) or drop.key.seq in source.frames:
             return self._ignore()
-        source.counts.taken += 1
-        source.next_seq += 1
-        source.counts.end(drop)
-        source.endings.append((drop.key.seq, drop))
+        source.take_dropped(drop)
         return [End(drop.key, drop), *self._finish(drop.key.source)]
 
     def settle(self, name: str) -> None:
@@ -268,10 +255,7 @@ class Dispatcher:
         source = self._sources[name]
         if not source.keeps_newest:
             return []
-        waiting = [frame for frame in source.frames.values() if frame.is_waiting]
-        *older, newest = sorted(waiting, key=lambda frame: frame.key.seq)
-        # It takes the others' place in time too, lest a fast source wait for its batch for ever.
-        newest.since_s = min(frame.since_s for frame in waiting)
+        older = source.outdated()
         return [action for frame in older for action in self._drop(frame.key, Stage.DISPATCH, Reason.NEWER)]
 
     def _lose(self, frame: FrameInFlight) -> list[Action]:
@@ -299,10 +283,7 @@ class Dispatcher:
         return self._end(key, Drop(key, stage, reason))
 
     def _end(self, key: FrameKey, drop: Drop | None) -> list[Action]:
-        source = self._sources[key.source]
-        source.frames.pop(key.seq).phase = Phase.ENDED
-        source.counts.end(drop)
-        source.endings.append((key.seq, drop))
+        self._sources[key.source].end(key.seq, drop)
         return [End(key, drop), *self._finish(key.source)]
 
     def _finish(self, name: str) -> list[Action]:

@@ -80,6 +80,45 @@ class SourceRecord:
     has_ended: bool = False
     is_finished: bool = False
 
+    @property
+    def waiting(self) -> int:
+        """How many frames wait for a replica, or for their lane to send them again."""
+        return sum(1 for frame in self.frames.values() if frame.phase is not Phase.HELD)
+
+    def expects(self, seq: int) -> bool:
+        """Tell whether a frame is the next one, or one that was recalled."""
+        known = self.frames.get(seq)
+        if known is not None:
+            return known.phase is Phase.RECALLED
+        return not self.has_ended and seq == self.next_seq
+
+    def take(self, frame: FrameInFlight) -> None:
+        """Count the next frame, which is in flight now."""
+        self.frames[frame.key.seq] = frame
+        self.counts.taken += 1
+        self.next_seq += 1
+
+    def take_dropped(self, drop: Drop) -> None:
+        """Count the next frame, which its lane could not prepare."""
+        self.counts.taken += 1
+        self.next_seq += 1
+        self._note_end(drop.key.seq, drop)
+
+    def end(self, seq: int, drop: Drop | None) -> None:
+        """End a frame in flight."""
+        self.frames.pop(seq).phase = Phase.ENDED
+        self._note_end(seq, drop)
+
+    def outdated(self) -> list[FrameInFlight]:
+        """Give the frames that wait behind a newer one, which takes their place in time too.
+
+        A fast source would else wait for its batch for ever.
+        """
+        waiting = [frame for frame in self.frames.values() if frame.is_waiting]
+        *older, newest = sorted(waiting, key=lambda frame: frame.key.seq)
+        newest.since_s = min(frame.since_s for frame in waiting)
+        return older
+
     def settle(self) -> None:
         """Forget how the last frames ended: no lane follows that could do them once more."""
         self.endings.clear()
@@ -97,6 +136,10 @@ class SourceRecord:
         self.frames.clear()
         self.next_seq = seq
         self.has_ended = self.is_finished = False
+
+    def _note_end(self, seq: int, drop: Drop | None) -> None:
+        self.counts.end(drop)
+        self.endings.append((seq, drop))
 
 
 class ReplicaState(StrEnum):

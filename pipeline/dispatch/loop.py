@@ -17,33 +17,17 @@ from posestream.pipeline.dispatch.actions import Action
 from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.dispatch.delivery import Delivery
 from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettings
+from posestream.pipeline.dispatch.events import Events
 from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.dispatch.replica_ports import ReplicaPorts
 from posestream.pipeline.dispatch.told import Report, Told
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import OPEN, ListenGuard
-from posestream.pipeline.wire.convert import is_whole
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.identities import lane_speaker
-from posestream.pipeline.wire.messages import (
-    Failed,
-    Heard,
-    Heartbeat,
-    Join,
-    LaneDrop,
-    LaneEnd,
-    LaneHello,
-    LaneReport,
-    ReplicaBye,
-    ReplicaHello,
-    Result,
-    Serve,
-    Stop,
-    Task,
-)
+from posestream.pipeline.wire.messages import Result, Serve, Stop
 from posestream.pipeline.wire.sockets import Addresses, Sockets, ZmqContext, ZmqSocket, has_more, receive_from
-from posestream.stages.items import Drop, FrameKey
 
 __all__ = ["DispatchLoop", "Report"]
 
@@ -176,6 +160,9 @@ class DispatchLoop:
             self._lanes = sockets.open(zmq.ROUTER, bind=self._addresses.lanes)
             self._replicas = ReplicaPorts(sockets, self._addresses, self._guard, self._gate)
             self._delivery = Delivery(self._lanes, self._replicas)
+            self._events = Events(
+                self._dispatcher, self._delivery, self._replicas, self._told, self._serve_message, self._ignore
+            )
             self.is_listening.set()
             self._serve()
             for replica in self._dispatcher.replicas:
@@ -227,7 +214,7 @@ class DispatchLoop:
         lane = lane_speaker(message)
         if socket is self._lanes:
             return peer == lane
-        if type(message) not in self._handlers or lane is not None or peer != message.replica:
+        if not self._events.knows(message) or lane is not None or peer != message.replica:
             return False
         return self._replicas.may_be(socket, peer)
 
@@ -239,104 +226,8 @@ class DispatchLoop:
 
     def _receive(self, envelope: Envelope) -> None:
         """Turn a message into an event."""
-        message = envelope.message
         now_s = time.monotonic()
-        handle = self._handlers[type(message)]
-        self._decide(lambda: handle(envelope, now_s), envelope)
-
-    @functools.cached_property
-    def _handlers(self) -> dict[type, Callable[[Envelope, float], Sequence[Action]]]:
-        """The event of each message."""
-        dispatcher = self._dispatcher
-
-        def event(call: Callable[[Any, float], Sequence[Action]]) -> Callable[[Envelope, float], Sequence[Action]]:
-            return lambda envelope, now_s: call(envelope.message, now_s)
-
-        return {
-            LaneHello: event(self._lane_hello),
-            Task: self._task,
-            LaneDrop: event(lambda m, _: dispatcher.frame_dropped(Drop(FrameKey(m.source, m.seq), m.stage, m.reason))),
-            LaneEnd: event(lambda m, _: dispatcher.lane_ended(m.source)),
-            LaneReport: self._lane_report,
-            Join: event(self._join),
-            ReplicaHello: event(self._replica_hello),
-            Heartbeat: event(self._heartbeat),
-            Result: self._result,
-            Failed: event(self._failed),
-            ReplicaBye: event(self._replica_bye),
-        }
-
-    def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
-        actions = self._dispatcher.lane_joined(
-            hello.source,
-            is_live=hello.is_live,
-            keeps_newest=hello.keeps_newest,
-            max_age_s=hello.max_age_s,
-            first_seq=hello.first_seq,
-        )
-        self._delivery.welcome(hello.source, self._dispatcher.credits, keeps_newest=hello.keeps_newest)
-        return actions
-
-    def _lane_report(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
-        report = envelope.message
-        assert isinstance(report, LaneReport)  # noqa: S101 - the table of handlers says so
-        self._told.reports[report.source] = Report(report, envelope.payloads, now_s)
-        return ()
-
-    def _join(self, join: Join, _now_s: float) -> Sequence[Action]:
-        self._replicas.send(join.replica, self._serve_message)
-        return ()
-
-    def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:
-        self._told.describe(hello.replica, hello.description, self._dispatcher.replicas)
-        return self._dispatcher.replica_joined(hello.replica, hello.credits, now_s, hello.batch, hello.fresh)
-
-    def _replica_bye(self, bye: ReplicaBye, now_s: float) -> Sequence[Action]:
-        self._told.say_goodbye(bye.replica, bye.error, self._dispatcher.replicas)
-        leave = self._dispatcher.replica_lost if bye.has_failed else self._dispatcher.replica_left
-        return leave(bye.replica, now_s)
-
-    def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
-        self._replicas.send(beat.replica, Heard())
-        return self._dispatcher.replica_heard(
-            beat.replica,
-            now_s,
-            is_loading=beat.is_loading,
-            credit=beat.credits,
-            batch=beat.batch,
-            fresh=beat.fresh,
-            held=beat.held,
-        )
-
-    def _task(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
-        task = envelope.message
-        assert isinstance(task, Task)  # noqa: S101 - the table of handlers says so
-        key = FrameKey(task.source, task.seq)
-        if len(envelope.payloads) != 1:
-            self._ignore(f"a task of {task.source} with {len(envelope.payloads)} pictures")
-            return ()
-        if self._dispatcher.expects(key):
-            self._delivery.keep(key, task, envelope.payloads[0])
-        return self._dispatcher.frame_taken(key, task.captured_s, now_s, (task.height, task.width))
-
-    def _result(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
-        result = envelope.message
-        assert isinstance(result, Result)  # noqa: S101 - the table of handlers says so
-        posed = result.posed
-        key = FrameKey(posed.source, posed.seq)
-        if not is_whole(posed, envelope.payloads):
-            self._ignore(f"a result of {result.replica} whose payloads do not fit")
-            return self._dispatcher.failed(result.replica, key, now_s)
-        return self._dispatcher.result(result.replica, key, posed.infer_s, now_s)
-
-    def _failed(self, failed: Failed, now_s: float) -> Sequence[Action]:
-        key = FrameKey(failed.source, failed.seq)
-        if self._dispatcher.has(failed.replica, key):
-            _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
-        else:
-            # Whoever has no frame could fill the log with any number of them.
-            self._ignore(f"{failed.replica} could not do a frame that it has not got")
-        return self._dispatcher.failed(failed.replica, key, now_s)
+        self._decide(lambda: self._events.do(envelope, now_s), envelope)
 
     def _decide(self, event: Callable[[], Sequence[Action]], envelope: Envelope | None = None) -> None:
         """Let the dispatcher decide under the lock, then send what it decided; `envelope` is what made the event."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from posestream.models.errors import EngineError, InferenceError
 from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
 from posestream.pipeline.replica.frame_job import FrameJob
 from posestream.pipeline.replica.freshness import Freshness, whole_batches
+from posestream.pipeline.replica.progress import ReplicaProgress
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.wire.convert import fields_of, image_of
 from posestream.pipeline.wire.envelope import Envelope
@@ -36,7 +36,7 @@ from posestream.pipeline.wire.messages import (
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, has_more, receive, send
 from posestream.stages.items import FrameKey
 
-__all__ = ["InferLoop", "ReplicaProgress"]
+__all__ = ["InferLoop"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,26 +47,6 @@ _POLL_MS = 100
 #: Frames that wait in a replica beyond those its engine works on, so that the engine never waits for a hop; a whole
 #: batch where it takes more of them together.
 _PREFETCH = 2
-
-
-class ReplicaProgress:
-    """What a replica tells of itself; written by its threads, read by others."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.description = ""
-        #: Set when the engine is open.
-        self.is_ready = threading.Event()
-        self.stopping = threading.Event()
-        #: Set when nobody wants what it holds: it leaves as soon as its engine lets it.
-        self.abandoned = threading.Event()
-        #: Set when the grouping's thread has ended.
-        self.has_grouping_ended = threading.Event()
-        #: The credits that it will give, known once it is ready.
-        self.credits = 0
-        self.batch = 1
-        #: How many of them may be of live sources; it changes with the time that inferences take.
-        self.fresh = 0
 
 
 class InferLoop:

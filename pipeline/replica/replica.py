@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from posestream.pipeline.replica.group_loop import GroupLoop
-from posestream.pipeline.replica.infer_loop import InferLoop, ReplicaProgress
+from posestream.pipeline.replica.infer_loop import InferLoop
+from posestream.pipeline.replica.progress import ReplicaProgress
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.wire.sockets import ZmqContext

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from posestream.pipeline.errors import ExitCode, exit_code_of
-from posestream.pipeline.lane.process import run_lane
+from posestream.pipeline.lane.child import run_lane
 from posestream.pipeline.leave import leave
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.replica.process import run_replica

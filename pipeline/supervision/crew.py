@@ -14,10 +14,11 @@ import zmq
 from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.dispatch.settings import DispatcherSettings
 from posestream.pipeline.job import Job
+from posestream.pipeline.lane.child import LaneConfig
 from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import LanePlan
 from posestream.pipeline.lane.line_relay import LineRelay
-from posestream.pipeline.lane.process import LaneConfig, LaneProcess
+from posestream.pipeline.lane.process import LaneProcess
 from posestream.pipeline.made_with import drop_empty_notes, note_made_with
 from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.replica.process import ReplicaConfig, ReplicaProcess

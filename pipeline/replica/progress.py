@@ -1,0 +1,27 @@
+"""What a replica tells of itself while it loads, works and leaves."""
+
+from __future__ import annotations
+
+import threading
+
+__all__ = ["ReplicaProgress"]
+
+
+class ReplicaProgress:
+    """What a replica tells of itself; written by its threads, read by others."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.description = ""
+        #: Set when the engine is open.
+        self.is_ready = threading.Event()
+        self.stopping = threading.Event()
+        #: Set when nobody wants what it holds: it leaves as soon as its engine lets it.
+        self.abandoned = threading.Event()
+        #: Set when the grouping's thread has ended.
+        self.has_grouping_ended = threading.Event()
+        #: The credits that it will give, known once it is ready.
+        self.credits = 0
+        self.batch = 1
+        #: How many of them may be of live sources; it changes with the time that inferences take.
+        self.fresh = 0
