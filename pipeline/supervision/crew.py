@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import zmq
@@ -64,34 +65,25 @@ def start_job(
     """
     # What a run that was killed left, whatever this one is.
     sweep()
-    context: ZmqContext = zmq.Context()
     changed = threading.Event()
-    try:
+    with ExitStack() as undo:
+        context: ZmqContext = zmq.Context()
+        undo.callback(context.term)
         crew = _crew(job, context, changed.set, extra_sinks, log or LogOptions())
-    except BaseException:
-        context.term()
-        raise
-    replicas: list[Slot[ReplicaHandle]] = [
-        Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())
-        for number, device in enumerate(job.devices, 1)
-    ]
-    try:
-        lanes = Lanes(crew.lane, is_open_ended=bool(job.settings.pipeline.control))
-        for source, outputs in zip(job.sources, job.outputs, strict=True):
-            lanes.add(source, outputs)
-    except BaseException:
-        crew.services.close()
-        context.term()
-        crew.clean_up()
-        raise
-    for source, outputs in zip(job.sources, job.outputs, strict=True):
-        note_made_with(outputs, job.made_with(source))
+        undo.callback(crew.clean_up)
+        undo.callback(crew.services.close)
+        lanes = _lanes(job, crew)
+        undo.pop_all()
 
     def clean_up() -> None:
         crew.clean_up()
         for outputs in lanes.outputs:
             drop_empty_notes(outputs)
 
+    replicas: list[Slot[ReplicaHandle]] = [
+        Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())
+        for number, device in enumerate(job.devices, 1)
+    ]
     supervisor = Supervisor(context, crew.dispatch, replicas, lanes, changed, clean_up, patience, crew.services)
     try:
         supervisor.start()
@@ -99,6 +91,16 @@ def start_job(
         supervisor.close()
         raise
     return supervisor
+
+
+def _lanes(job: Job, crew: _Threads | _Processes) -> Lanes:
+    """Make a place for each source, and note beside its outputs what makes them."""
+    lanes = Lanes(crew.lane, is_open_ended=bool(job.settings.pipeline.control))
+    for source, outputs in zip(job.sources, job.outputs, strict=True):
+        lanes.add(source, outputs)
+    for source, outputs in zip(job.sources, job.outputs, strict=True):
+        note_made_with(outputs, job.made_with(source))
+    return lanes
 
 
 def _crew(
