@@ -75,7 +75,8 @@ class SourceRecord:
     counts: FrameCounts = field(default_factory=FrameCounts)
     #: The seq that the lane will send next.
     next_seq: int = 0
-    #: How the last frames ended, by seq: what a lane that goes on after another one died may do once more.
+    #: How the last frames of a recorded source ended, by seq: what a lane that goes on after another one died may do
+    #: once more. A live source's are past.
     endings: deque[tuple[int, Drop | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
     has_ended: bool = False
     is_finished: bool = False
@@ -139,7 +140,8 @@ class SourceRecord:
 
     def _note_end(self, seq: int, drop: Drop | None) -> None:
         self.counts.end(drop)
-        self.endings.append((seq, drop))
+        if not self.is_live:
+            self.endings.append((seq, drop))
 
 
 class ReplicaState(StrEnum):

@@ -76,8 +76,9 @@ class SourceModel:
 
     def go_back(self, first: int) -> None:
         self.taken, self.has_ended, self.finishes = first, False, 0
-        self.state.clear()
+        self.ended |= dict.fromkeys(self.state, f"{Stage.DISPATCH}/{Reason.LOST}")
         self.ended = {seq: reason for seq, reason in self.ended.items() if seq < first}
+        self.state.clear()
         self.losses = Counter({seq: losses for seq, losses in self.losses.items() if seq < first})
 
     @property
@@ -157,11 +158,11 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     @rule(name=sources, back=st.integers(0, 6))
     def lane_goes_on_after_death(self, name: str, back: int) -> None:
-        """A lane's successor takes again what was in flight, and what its outputs had not kept."""
+        """A recorded source's successor takes again what was in flight and not kept; a live one's goes on from now."""
         lane = self.lane_models.get(name)
         if lane is None:
             return
-        first = min([max(0, lane.taken - back), *lane.state])
+        first = lane.taken if lane.is_live else min([max(0, lane.taken - back), *lane.state])
         lane.go_back(first)
         for replica in self.replica_models.values():
             replica.stale |= {key for key in replica.held if key.source == name}
