@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from posestream.stages.items import Drop
 
-__all__ = ["FrameCounts"]
+__all__ = ["FrameCounts", "kind_of"]
+
+
+def kind_of(drop: Drop | None) -> str:
+    """Name an end: "stage/reason" of a drop, "" of a frame with poses."""
+    return "" if drop is None else f"{drop.stage}/{drop.reason}"
 
 
 @dataclass(slots=True)
@@ -35,17 +40,13 @@ class FrameCounts:
         if drop is None:
             self.posed += 1
         else:
-            self.dropped[f"{drop.stage}/{drop.reason}"] += 1
+            self.dropped[kind_of(drop)] += 1
 
-    def forget(self, endings: Iterable[Drop | None], in_flight: int) -> None:
-        """Uncount frames that will be taken again: those that ended so, and so many in flight."""
-        for drop in endings:
-            self.taken -= 1
-            if drop is None:
-                self.posed -= 1
-            else:
-                self.dropped[f"{drop.stage}/{drop.reason}"] -= 1
-        self.taken -= in_flight
+    def forget(self, endings: Mapping[str, int], in_flight: int) -> None:
+        """Uncount frames that will be taken again: those that ended, by `kind_of`, and so many in flight."""
+        self.taken -= in_flight + sum(endings.values())
+        self.posed -= endings.get(kind_of(None), 0)
+        self.dropped.subtract({kind: count for kind, count in endings.items() if kind != kind_of(None)})
         # A reason that is back at none is not told.
         self.dropped = +self.dropped
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 from posestream.pipeline.dispatch.actions import Action, Assign, End, Finish, RecallFrame
 from posestream.pipeline.dispatch.counters import FrameCounts
+from posestream.pipeline.dispatch.endings import Endings
 from posestream.pipeline.dispatch.in_flight import FrameInFlight, Phase, ReplicaView, Size, SourceRecord
 from posestream.pipeline.dispatch.matchmaker import Matchmaker
 from posestream.pipeline.dispatch.replicas import Replicas
@@ -89,7 +90,9 @@ class Dispatcher:
         """
         if name not in self._sources:
             newest = is_live if keeps_newest is None else keeps_newest
-            self._sources[name] = SourceRecord(is_live, newest, max_age_s, next_seq=first_seq)
+            self._sources[name] = SourceRecord(
+                is_live, newest, max_age_s, next_seq=first_seq, endings=Endings(first_seq)
+            )
         else:
             self._sources[name].go_back(first_seq)
         return []

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
-from posestream.pipeline.dispatch.counters import FrameCounts
+from posestream.pipeline.dispatch.counters import FrameCounts, kind_of
+from posestream.pipeline.dispatch.endings import Endings
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
 __all__ = ["FrameInFlight", "Phase", "ReplicaRecord", "ReplicaState", "ReplicaView", "Size", "SourceRecord"]
 
 #: Height and width of a network input.
 Size = tuple[int, int]
-
-#: Endings that are remembered for each source: far more than outputs hold back between two fragments of a video.
-_REMEMBERED = 20_000
 
 
 class Phase(Enum):
@@ -75,9 +72,9 @@ class SourceRecord:
     counts: FrameCounts = field(default_factory=FrameCounts)
     #: The seq that the lane will send next.
     next_seq: int = 0
-    #: How the last frames of a recorded source ended, by seq: what a lane that goes on after another one died may do
-    #: once more. A live source's are past.
-    endings: deque[tuple[int, Drop | None]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+    #: How the frames of a recorded source ended: a lane that goes on after another one died may do them once more. A
+    #: live source's are past.
+    endings: Endings = field(default_factory=Endings)
     has_ended: bool = False
     is_finished: bool = False
 
@@ -127,11 +124,9 @@ class SourceRecord:
     def go_back(self, seq: int) -> None:
         """Forget the frames from `seq` on, as if never taken; those before it that had not ended are lost."""
         lost = [Drop(frame.key, Stage.DISPATCH, Reason.LOST) for before, frame in self.frames.items() if before < seq]
-        redone = [drop for ended, drop in self.endings if ended >= seq]
-        self.endings = deque(((ended, drop) for ended, drop in self.endings if ended < seq), maxlen=_REMEMBERED)
-        self.counts.forget(redone, len(self.frames) - len(lost))
+        self.counts.forget(self.endings.forget_from(seq), len(self.frames) - len(lost))
         for drop in lost:
-            self.counts.end(drop)
+            self._note_end(drop.key.seq, drop)
         for frame in self.frames.values():
             frame.phase = Phase.ENDED
         self.frames.clear()
@@ -141,7 +136,7 @@ class SourceRecord:
     def _note_end(self, seq: int, drop: Drop | None) -> None:
         self.counts.end(drop)
         if not self.is_live:
-            self.endings.append((seq, drop))
+            self.endings.note(seq, kind_of(drop))
 
 
 class ReplicaState(StrEnum):

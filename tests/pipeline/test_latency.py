@@ -87,5 +87,5 @@ def test_what_is_taken_again_is_uncounted() -> None:
     drop = Drop(FrameKey("door", 1), Stage.DISPATCH, Reason.NEWER)
     counts.end(None)
     counts.end(drop)
-    counts.forget([None, drop], in_flight=1)
+    counts.forget({"": 1, "dispatch/newer": 1}, in_flight=1)
     assert counts == FrameCounts()

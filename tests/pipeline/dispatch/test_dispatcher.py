@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from posestream.pipeline.dispatch.actions import Assign, End, Finish, RecallFrame
+from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.dispatch.dispatcher import Dispatcher, DispatcherSettings
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
@@ -319,6 +320,22 @@ def test_a_lane_goes_on_where_its_outputs_stopped() -> None:
     assert made.counts["file"].taken == made.counts["file"].posed == 1
     assert take(made, "file", 1) == [Assign("r1", (FrameKey("file", 1),))]
     assert made.counts["file"].taken == 2
+
+
+def test_a_lane_goes_back_over_any_number_of_frames() -> None:
+    """Outputs without a line for each frame may hold nothing of the last hour; yet each frame of it counts once."""
+    made = dispatcher("file")
+    made.replica_joined("r1", 1, 0.0)
+    undecodable = Drop(FrameKey("file", 0), Stage.DECODE, Reason.UNDECODABLE)
+    made.frame_dropped(undecodable)
+    for seq in range(1, 30_000):
+        take(made, "file", seq)
+        made.result("r1", FrameKey("file", seq), 0.1, 0.1)
+    made.lane_joined("file", is_live=False, max_age_s=None, first_seq=10)
+    counts = made.counts["file"]
+    assert (counts.taken, counts.posed, counts.dropped, counts.in_flight) == (10, 9, {"decode/undecodable": 1}, 0)
+    made.lane_joined("file", is_live=False, max_age_s=None, first_seq=0)
+    assert made.counts["file"] == FrameCounts()
 
 
 def test_a_dead_lanes_result_does_not_end_its_successors_frame() -> None:
