@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket as plain_socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,8 @@ class Sockets:
     def __init__(self, context: ZmqContext) -> None:
         self._context = context
         self._sockets: list[ZmqSocket] = []
+        #: Files of the ipc addresses that were bound, each with its number: by then it may be somebody else's.
+        self._files: dict[Path, int] = {}
 
     def __enter__(self) -> Sockets:
         return self
@@ -89,6 +92,10 @@ class Sockets:
     def __exit__(self, *exc_info: object) -> None:
         for socket in self._sockets:
             socket.close()
+        for path, number in self._files.items():
+            with suppress(OSError):
+                if path.stat().st_ino == number:
+                    path.unlink()
 
     def open(
         self,
@@ -128,7 +135,7 @@ class Sockets:
         """Let a socket listen on one more address, and give it with the port that was left open filled in.
 
         With keys, what comes over TCP is encrypted, and the context's gate is asked who may connect. A folder that is
-        made for ipc, and the socket in it, are this user's alone.
+        made for ipc, and the socket in it, are this user's alone; the socket's file goes when it is closed.
 
         Raises:
             SettingsError: the address is taken, or none of this machine's.
@@ -143,6 +150,7 @@ class Sockets:
             socket.bind(address)
             if path is not None:
                 path.chmod(0o600)
+                self._files[path] = path.stat().st_ino
         except (zmq.ZMQError, OSError) as error:
             raise SettingsError(f"cannot listen on {address}: {str(error.strerror).lower()}") from error
         return str(socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0")
