@@ -18,7 +18,7 @@ from posestream.pipeline.made_with import MadeWith, check_made_with, made_with
 from posestream.pipeline.outputs import LaneOutputs, plan_further_outputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
-from posestream.pipeline.settings import Settings
+from posestream.pipeline.settings import NO_DEVICE, Settings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, is_standard_input, open_source
@@ -188,7 +188,7 @@ def _devices(settings: Settings) -> tuple[str, ...]:
         SettingsError: there is none, and nobody else can come.
     """
     replicas = settings.replicas
-    if replicas.devices == ("none",):
+    if replicas.devices == (NO_DEVICE,):
         if not settings.pipeline.listen:
             raise SettingsError("replicas.devices is none, and without --listen no worker can join")
         return ()

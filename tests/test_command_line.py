@@ -365,6 +365,11 @@ def test_the_command_line_beats_the_file(cli: CommandLine, network: FakeNetwork,
         (("--save-jsonl", "a.mp4", "--save-video", "a.mp4"), ("a.mp4", "twice")),
         (("--max-frames", "0"), ("--max-frames", "0")),
         (("--start", "-3"), ("--start", "-3")),
+        *[
+            ((f"--{option}", ""), (f"--{option}", "empty"))
+            for option in ("save-jsonl", "save-video", "save-images", "save-csv", "key", "clients")
+        ],
+        (("--set", "replicas.devices=['none', 'cpu']"), ("replicas.devices", "'none' means", "stands alone")),
         (("--log-format", "xml"), ("--log-format", "xml")),
         (("--ovewrite",), ("--ovewrite", "--overwrite")),
     ],

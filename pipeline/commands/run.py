@@ -30,6 +30,12 @@ _NO_LINES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".ts", "
 
 _DEBUG_HELP = "Log everything, and show tracebacks."
 
+#: The options that take a path.
+_PATHS = (
+    *("save_video", "save_images", "save_jsonl", "save_openpose_json", "save_coco", "save_csv"),
+    *("replay_log", "key", "clients"),
+)
+
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 #: The options that every source of a run gets, by the key that they set.
@@ -166,6 +172,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
     Raises:
         SettingsError: something in them is wrong.
     """
+    _refuse_empty_paths(options)
     config: Path | None = options.get("config")
     raw: Raw = load_toml(config) if config is not None else {}
     raw = merged(raw, _tables_of(options))
@@ -176,6 +183,14 @@ def settings_of(options: dict[str, Any]) -> Settings:
         raw = merged(raw, parse_assignment(assignment))
     _hint_at_swallowed_source(raw, options)
     return Settings.parse(raw, str(config) if config is not None else "settings")
+
+
+def _refuse_empty_paths(options: dict[str, Any]) -> None:
+    """Say which option was given nothing, as `--key "$KEY"` does without KEY: it is not the same as no option."""
+    for option in _PATHS:
+        value = options.get(option)
+        if value is not None and not value.strip():
+            raise SettingsError(f"--{option.replace('_', '-')} is given an empty path; give a path, or leave it out")
 
 
 def _source_list(raw: Raw) -> list[Raw]:
