@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping
@@ -35,7 +36,9 @@ _POLL_S = 0.1
 _DISPLAY_POLL_S = 0.02
 
 
-def run(*sources: str | Path, config: str | Path | None = None, **tables: Mapping[str, Any]) -> Iterator[PosesResult]:
+def run(
+    *sources: str | os.PathLike[str] | int, config: str | Path | None = None, **tables: Mapping[str, Any]
+) -> Iterator[PosesResult]:
     """Run the pipeline and give each posed frame as it comes, in order for each source.
 
     Leaving the loop stops the run and closes every output properly. Windows (`output={"display": {}}`) are looked after
@@ -55,11 +58,23 @@ def run(*sources: str | Path, config: str | Path | None = None, **tables: Mappin
     raw: Raw = load_toml(Path(config)) if config is not None else {}
     raw = merged(raw, {name: _table(name, table) for name, table in tables.items()})
     if sources:
-        raw["source"] = [{"url": str(source)} for source in sources]
+        raw["source"] = [{"url": _address(source)} for source in sources]
     settings = Settings.parse(raw, "run()" if config is None else str(config))
     _refuse_unheeded(settings)
     job = plan_job(settings, WeightStore.from_environment())
     return _results(job, open_display(is_wanted=settings.output.display is not None))
+
+
+def _address(source: object) -> str:
+    """Give a source of the call as settings have it.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if isinstance(source, str | os.PathLike | int) and not isinstance(source, bool):
+        return str(source)
+    hint = "; give each source as an argument of its own: run(*sources)" if isinstance(source, list | tuple) else ""
+    raise SettingsError(f"run(): {source!r} is no source, which is a path, an address or a camera's number{hint}")
 
 
 def _table(name: str, table: object) -> Any:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posestream.models.choice import Choice, choose
+from posestream.models.choice import AUTO, Choice, choose
 from posestream.models.download import Progress, ignore_progress
 from posestream.models.engines import check_device, is_simulated, runs
 from posestream.models.errors import EngineError
@@ -18,7 +18,7 @@ from posestream.pipeline.made_with import MadeWith, check_made_with, made_with
 from posestream.pipeline.outputs import LaneOutputs, plan_further_outputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
 from posestream.pipeline.security.guard import OPEN, ListenGuard, refuse_exposed
-from posestream.pipeline.settings import Settings
+from posestream.pipeline.settings import NO_DEVICE, Settings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, is_standard_input, open_source
@@ -107,14 +107,16 @@ def _chosen(settings: Settings, store: WeightStore, progress: Progress) -> tuple
         _log.info("waiting for workers at %s", ", ".join(settings.pipeline.listen))
     # A real device needs the network's files, which others then have too.
     wanted = min(devices, key=is_simulated, default=settings.network.device)
+    for device in devices:
+        if device != AUTO:
+            check_device(device)  # before a network is fetched, and before it is said to be used there
     choice = choose(settings.network.model, wanted, store, load_registry(), progress)
-    _log.info("%s", choice.reason)
     settings.group.check_fits(choice.spec.layout)
-    devices = tuple(choice.device if device == "auto" else device for device in devices)
+    devices = tuple(choice.device if device == AUTO else device for device in devices)
     for device in devices:
         if not runs(device, choice.spec):
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
-        check_device(device)
+    _log.info("%s", choice.reason)
     return choice, devices
 
 
@@ -186,7 +188,7 @@ def _devices(settings: Settings) -> tuple[str, ...]:
         SettingsError: there is none, and nobody else can come.
     """
     replicas = settings.replicas
-    if replicas.devices == ("none",):
+    if replicas.devices == (NO_DEVICE,):
         if not settings.pipeline.listen:
             raise SettingsError("replicas.devices is none, and without --listen no worker can join")
         return ()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from posestream.pipeline.publish.topics import replay_address
+from posestream.pipeline.raw_tables import check_keys, check_values, keys_of
 from posestream.stages.ensemble import EnsembleSettings
 from posestream.stages.errors import SettingsError
 from posestream.stages.group.group import GroupSettings
@@ -28,6 +27,7 @@ from posestream.stages.redact import redacted_text
 from posestream.stages.source.opening import SourceSettings
 
 __all__ = [
+    "NO_DEVICE",
     "NetworkTable",
     "OutputTable",
     "PipelineTable",
@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 Raw = dict[str, Any]
+
+#: In place of devices: no replica of our own.
+NO_DEVICE = "none"
 
 
 class _Table(BaseModel):
@@ -89,6 +92,14 @@ class ReplicasTable(_Table):
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
     #: Frames of one source in flight at most; 0 is enough to keep every replica busy.
     window: Annotated[int, Field(ge=0, le=1000)] = 0
+
+    @model_validator(mode="after")
+    def _check_devices(self) -> Self:
+        if NO_DEVICE in self.devices and len(self.devices) > 1:
+            raise SettingsError(
+                f"replicas.devices = {list(self.devices)}: {NO_DEVICE!r} means no replica of our own, and stands alone"
+            )
+        return self
 
 
 class PipelineTable(_Table):
@@ -201,7 +212,8 @@ class Settings(_Table):
         Raises:
             SettingsError: a key is unknown (its text names the nearest known one) or a value does not fit.
         """
-        _check_keys(raw, cls, "", origin)
+        check_keys(raw, cls, origin)
+        check_values(raw, cls, origin)
         try:
             return cls.model_validate(raw)
         except ValidationError as error:
@@ -210,7 +222,7 @@ class Settings(_Table):
 
 def table_keys() -> dict[str, tuple[str, ...]]:
     """List the keys of each table."""
-    return {name: tuple(_keys_of(field.annotation)) for name, field in Settings.model_fields.items()}
+    return {name: tuple(keys_of(field.annotation)) for name, field in Settings.model_fields.items()}
 
 
 def load_toml(path: Path) -> Raw:
@@ -220,7 +232,7 @@ def load_toml(path: Path) -> Raw:
         SettingsError: it is not there, not readable or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"cannot read settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -292,38 +304,3 @@ _KINDS = {
     "int_parsing": "input should be a whole number",
     "float_parsing": "input should be a number",
 }
-
-
-def _check_keys(raw: object, annotation: Any, path: str, origin: str) -> None:
-    """Refuse keys that nobody reads, before their values are looked at."""
-    kind = _without_none(annotation)
-    if get_origin(kind) is tuple and isinstance(raw, list | tuple):
-        for number, value in enumerate(raw):
-            _check_keys(value, get_args(kind)[0], f"{path}{number}.", origin)
-    known = _keys_of(kind)
-    if not known or not isinstance(raw, Mapping):
-        return
-    for key, value in raw.items():
-        if key not in known:
-            raise SettingsError(f"{origin}: unknown key {path}{key}{_nearest(key, known, path)}")
-        _check_keys(value, known[key], f"{path}{key}.", origin)
-
-
-def _without_none(annotation: Any) -> Any:
-    """Give X for `X | None`."""
-    arguments = [kind for kind in get_args(annotation) if kind is not type(None)]
-    return arguments[0] if len(arguments) == 1 and type(None) in get_args(annotation) else annotation
-
-
-def _keys_of(kind: Any) -> dict[str, Any]:
-    """List a table's keys with their types; none for what is not a table."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return {name: field.annotation for name, field in kind.model_fields.items()}
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return get_type_hints(kind)
-    return {}
-
-
-def _nearest(key: str, known: Iterable[str], path: str) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"; did you mean {path}{near[0]}?" if near else f"; known are: {', '.join(known)}"

@@ -14,6 +14,7 @@ from posestream.pipeline.job import LOCAL
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
+from posestream.stages.source.place import is_there
 
 __all__ = ["DEVICES", "console_options", "network_options", "run_command", "settings_of"]
 
@@ -28,6 +29,12 @@ _DEFAULT_JSONL = "out/{source}.jsonl"
 _NO_LINES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".ts", ".jpg", ".jpeg", ".png"})
 
 _DEBUG_HELP = "Log everything, and show tracebacks."
+
+#: The options that take a path.
+_PATHS = (
+    *("save_video", "save_images", "save_jsonl", "save_openpose_json", "save_coco", "save_csv"),
+    *("replay_log", "key", "clients"),
+)
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -53,7 +60,8 @@ def console_options(command: CommandT) -> CommandT:
     debug = click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help=_DEBUG_HELP)
     log_format = click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
     quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary, only errors.")
-    return debug(quiet(log_format(command)))
+    version = click.version_option(package_name="posestream", prog_name="posestream")
+    return debug(quiet(log_format(version(command))))
 
 
 def _note_debug(context: click.Context, _option: click.Parameter, is_debugging: bool) -> None:
@@ -164,6 +172,7 @@ def settings_of(options: dict[str, Any]) -> Settings:
     Raises:
         SettingsError: something in them is wrong.
     """
+    _refuse_empty_paths(options)
     config: Path | None = options.get("config")
     raw: Raw = load_toml(config) if config is not None else {}
     raw = merged(raw, _tables_of(options))
@@ -174,6 +183,14 @@ def settings_of(options: dict[str, Any]) -> Settings:
         raw = merged(raw, parse_assignment(assignment))
     _hint_at_swallowed_source(raw, options)
     return Settings.parse(raw, str(config) if config is not None else "settings")
+
+
+def _refuse_empty_paths(options: dict[str, Any]) -> None:
+    """Say which option was given nothing, as `--key "$KEY"` does without KEY: it is not the same as no option."""
+    for option in _PATHS:
+        value = options.get(option)
+        if value is not None and not value.strip():
+            raise SettingsError(f"--{option.replace('_', '-')} is given an empty path; give a path, or leave it out")
 
 
 def _source_list(raw: Raw) -> list[Raw]:
@@ -226,7 +243,7 @@ def _hint_at_swallowed_source(raw: Raw, options: dict[str, Any]) -> None:
     """Say what happened in `run --save-video clip.mp4`, where the option took the source for its file."""
     for option in ("save_video", "save_jsonl"):
         path = options.get(option)
-        if not path or not Path(path).exists():
+        if not path or not is_there(path):
             continue
         flag = "--" + option.replace("_", "-")
         if not raw["source"]:

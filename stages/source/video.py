@@ -19,6 +19,7 @@ from posestream.stages.source.decode import Decoded, Stamp, now
 from posestream.stages.source.ending import Promise, told_end
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.transport_stream import ends_in_mid_packet
 
 __all__ = ["VideoFileSource"]
 
@@ -84,6 +85,8 @@ class VideoFileSource(ContainerSource):
     def _check_ending(self) -> None:
         if self._decoder is not None:
             fault = told_end(self._promise, self._decoder, is_whole=self._settings.start_s <= 0)
+            if not fault and self._promise.is_endless and ends_in_mid_packet(self._file):
+                fault = "the file ends in the midst of a packet and seems to be cut off"
             if fault:
                 raise SourceError(f"{self._label} ended early: {fault}")
 

@@ -148,6 +148,21 @@ def test_what_python_does_not_do_is_refused_at_the_call(workshop: Workshop, tabl
         run("a.mp4", **tables)
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (["a.mp4", "b.mp4"], r"\['a.mp4', 'b.mp4'\] is no source, .*; give each source as an argument of its own"),
+        (None, r"None is no source, which is a path, an address or a camera's number$"),
+        (True, "True is no source"),
+        (b"a.mp4", "b'a.mp4' is no source"),
+    ],
+)
+def test_what_is_no_source_is_refused_at_the_call(workshop: Workshop, source: Any, told: str) -> None:
+    """A list, nothing, and whatever else is no source's address are refused with what is expected."""
+    with pytest.raises(SettingsError, match=told):
+        run(source)
+
+
 class FakeWindows:
     """Windows without a desktop: they remember what they were shown, and by which thread."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,21 @@ def test_keys_are_checked_before_values() -> None:
         ({"output": {"jsonl": {"path": 7}}}, "output.jsonl.path = 7: "),
         ({"output": {"jsonl": {}}}, "output.jsonl.path"),
         ({"source": [{"name": "front"}]}, "source.0.url"),
+        ({"group": {"peak_threshold": True}}, "group.peak_threshold = True: input should be a number"),
+        ({"group": {"single_person": "yes"}}, "group.single_person = 'yes': input should be true or false"),
+        ({"group": {"least_parts": True}}, "group.least_parts = True: input should be a whole number"),
+        ({"network": {"flip": 1}}, "network.flip = 1: input should be true or false"),
+        ({"network": {"net_height": "256"}}, "network.net_height = '256': input should be a whole number"),
+        ({"network": {"scales": [True]}}, "network.scales.0 = True: input should be a number"),
+        ({"source": [{"url": "a", "step": True}]}, "source.0.step = True: input should be a whole number"),
+        ({"source": [{"url": "a", "reconnect": {"min_s": "1"}}]}, "source.0.reconnect.min_s = '1': "),
+        ({"source": [{"url": "a", "roi": [0, 0, "9", 9]}]}, "source.0.roi.2 = '9': input should be a whole number"),
+        ({"output": {"segment_s": True}}, "output.segment_s = True: input should be a number"),
+        ({"replicas": {"batch_wait_ms": nan}}, "replicas.batch_wait_ms = nan: input should be a finite number"),
+        ({"publish": {"log_age_s": inf}}, "publish.log_age_s = inf: input should be a finite number"),
+        ({"source": [{"url": "a", "max_age_s": nan}]}, "source.0.max_age_s = nan: input should be a finite number"),
+        ({"output": {"jsonl": {"path": ""}}}, "output.jsonl.path = '': input should be a path, and is empty"),
+        ({"security": {"key": ""}}, "security.key = '': input should be a path, and is empty"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key_and_file(raw: dict[str, Any], key: str) -> None:
@@ -138,6 +154,7 @@ def test_a_wrong_value_is_told_with_its_key_and_file(raw: dict[str, Any], key: s
         {"network": {"scales": [0.5]}},
         {"network": {"scales": [1.0, 2.0]}},
         {"output": {"video": {"path": "a.avi"}}},
+        {"replicas": {"devices": ["none", "cpu"]}},
         {"output": {"images": {"folder": "a", "format": "gif"}}},
     ],
 )
@@ -175,6 +192,13 @@ def test_a_file_that_is_not_toml_is_told(tmp_path: Path, data: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(SettingsError, match=r"job\.toml is not TOML"):
         load_toml(path)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """A settings file that begins with a byte-order mark, as some editors write it, is read."""
+    path = tmp_path / "job.toml"
+    path.write_text("[network]\nnet_height = 368\n", "utf-8-sig")
+    assert load_toml(path) == {"network": {"net_height": 368}}
 
 
 # --set

@@ -144,3 +144,27 @@ def test_told_time_is_that_of_the_frames(media, tmp_path, muxing, told):
         path.write_bytes(whole[: int(len(whole) * share)])
         frames, said = read(path)
         assert re.search(told.format(len(frames), len(frames) / 10), said), said
+
+
+@pytest.mark.parametrize(("name", "packet"), [("clip.ts", 188), ("clip.m2ts", 192)])
+def test_a_transport_stream_that_ends_in_mid_packet(media, tmp_path, name, packet):
+    """A transport stream of whose last packet a part is missing is told as cut off; one with whole packets is not."""
+    muxing = {"mpegts_m2ts_mode": "1"} if packet == 192 else {}
+    path = media.write_video(tmp_path / name, media.numbered(30), muxing=muxing)
+    data = path.read_bytes()
+    assert len(data) % packet == 0
+    half = len(data) // packet // 2 * packet
+    path.write_bytes(data[: half + 77])
+    frames, said = read(path)
+    assert 0 < len(frames) < 30
+    assert said.endswith("ended early: the file ends in the midst of a packet and seems to be cut off")
+    path.write_bytes(data[:half])
+    assert read(path)[1] == ""
+
+
+def test_what_hangs_on_a_transport_stream_is_no_cut(media, tmp_path):
+    """Bytes behind the last packet that are none's beginning raise no alarm."""
+    path = media.write_video(tmp_path / "clip.ts", media.numbered(30))
+    path.write_bytes(path.read_bytes() + b"\0" * 100)
+    frames, said = read(path)
+    assert (len(frames), said) == (30, "")
