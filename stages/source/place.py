@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["is_folder", "is_there"]
+__all__ = ["is_file", "is_folder", "is_there"]
 
 # Path's own methods raise where a name is too long or a folder may not be looked into.
 
@@ -18,3 +18,8 @@ def is_there(path: Path | str) -> bool:
 def is_folder(path: Path | str) -> bool:
     """True if a folder lies there."""
     return os.path.isdir(path)  # noqa: PTH112 # see above
+
+
+def is_file(path: Path | str) -> bool:
+    """True if a regular file lies there: no pipe, no device."""
+    return os.path.isfile(path)  # noqa: PTH113 # see above

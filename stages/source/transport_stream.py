@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
+from posestream.stages.source.place import is_file
+
 __all__ = ["ends_in_mid_packet"]
 
 #: What every packet begins with (ISO/IEC 13818-1, 2.4.3.2).
@@ -16,11 +18,14 @@ _SHAPES = ((188, 0), (192, 4))
 def ends_in_mid_packet(path: Path) -> bool:
     """True if a file has packets from its first byte to its end, and of the last one only the beginning.
 
-    Where packets are not where they should be, at the beginning or at the end, nothing can be told.
+    Where packets are not where they should be, at the beginning or at the end, nothing can be told; nor of what is no
+    file of this machine, such as a pipe or an address.
 
     Raises:
         OSError: the file cannot be read.
     """
+    if not is_file(path):
+        return False
     size = path.stat().st_size
     with path.open("rb") as file:
         for packet, before in _SHAPES:
