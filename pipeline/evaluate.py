@@ -32,7 +32,7 @@ from posestream.stages.preprocess import Preprocess
 from posestream.stages.source.pictures import PictureSource
 from posestream.stages.source.settings import SourceSettings
 
-__all__ = ["Labels", "Timed", "evaluate", "pose_pictures"]
+__all__ = ["Labels", "Timed", "evaluate", "pose_pictures", "wait_for_one"]
 
 #: Longest wait for one inference, in seconds; large pictures on a slow processor take a few.
 _PATIENCE_S = 120.0
@@ -154,14 +154,18 @@ def _infer(engine: Engine, ensemble: Ensemble, image: NDArray[np.uint8]) -> tupl
         view = ensemble.view(image, number)
         engine.prepare(*view.shape[:2])
         engine.submit([number], [view])
-        done = _wait(engine)
+        done = wait_for_one(engine)
         outputs.append((done.heatmaps_chw, done.pafs_chw))
         network_s += done.elapsed_s
     return ensemble.mean(image, outputs), network_s
 
 
-def _wait(engine: Engine) -> Completed:
-    """Wait for the one inference that runs."""
+def wait_for_one(engine: Engine) -> Completed:
+    """Wait for the one inference that runs, and take it.
+
+    Raises:
+        EngineError: it failed, or never ended.
+    """
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         # Not every engine can signal a failure, so it is asked now and then too.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from posestream.models.errors import ModelError
 from posestream.models.registry import RECORD, check_name, packaged_registry, parse_registry
 from posestream.models.spec import InputSpec, NetworkSpec, OutputSpec
 
-__all__ = ["Origin", "Record", "digest_of", "install", "known_origin"]
+__all__ = ["Origin", "Record", "check_free", "digest_of", "install", "known_origin"]
 
 #: What can run a network in ONNX whose numbers are floats.
 ONNX_DEVICES = ("cpu", "intel-gpu", "npu", "opencv-cpu", "opencv-cuda", "ort-cpu", "cuda", "tensorrt")
@@ -47,8 +47,8 @@ class Record:
     stride: int
     devices: tuple[str, ...] = ONNX_DEVICES
 
-    def to_toml(self, file_name: str, digest: str, size_bytes: int) -> str:
-        """Write it in the registry's format."""
+    def to_toml(self, files: Sequence[Path]) -> str:
+        """Write it in the registry's format, with its files' digests."""
         entry = {
             "name": self.name,
             "title": self.origin.title,
@@ -68,45 +68,64 @@ class Record:
             "heatmaps": _output(self.heatmaps),
             "pafs": _output(self.pafs),
         }
-        file = {"name": file_name, "digest": digest, "size_bytes": size_bytes, "source": self.source}
-        return f"[[network]]\n{_table(entry)}\n[[network.files]]\n{_table(file)}"
+        tables = [
+            _table(
+                {"name": file.name, "digest": digest_of(file), "size_bytes": file.stat().st_size, "source": self.source}
+            )
+            for file in files
+        ]
+        return "\n[[network.files]]\n".join([f"[[network]]\n{_table(entry)}", *tables])
 
 
-def install(name: str, make: Callable[[Path], Record], folder: Path, overwrite: bool = False) -> NetworkSpec:
-    """Make a network's file and put it with its record into a folder of its own.
+def install(
+    name: str, make: Callable[[Path], Record], folder: Path, overwrite: bool = False, suffix: str = ".onnx"
+) -> NetworkSpec:
+    """Make a network's files and put them with their record into a folder of its own.
 
     Args:
         name: what it is to be called.
-        make: writes the ONNX file to the path that it is given, and gives what is to be told of it.
+        make: writes the network to the path that it is given, with what belongs to it beside it, and gives what is to
+            be told of it.
         folder: the folder of networks, which gets a folder NAME.
         overwrite: replaces a network of this name that was imported before.
+        suffix: what the file's name ends with.
 
     Raises:
         ModelError: the name is taken, the record contradicts itself, or nothing can be written there.
     """
-    check_name(name)
+    check_free(name, folder, overwrite)
     target = folder / name
-    if (target / RECORD).exists() and not overwrite:
-        raise ModelError(f"{name} was imported before, to {target}: --overwrite, or choose another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the target, because files can only be renamed within their file system.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".importing-") as scratch:
-            file = Path(scratch, f"{name}.onnx")
-            record = make(file)
-            text = record.to_toml(file.name, digest_of(file), file.stat().st_size)
+            main = Path(scratch, f"{name}{suffix}")
+            record = make(main)
+            files = [main, *sorted(path for path in Path(scratch).iterdir() if path != main)]
+            text = record.to_toml(files)
             spec = parse_registry(text)[name]
             Path(scratch, RECORD).write_text(text, "utf-8")
             target.mkdir(exist_ok=True)
             # The record goes first and comes last, so that it never stands beside another file than its own.
             (target / RECORD).unlink(missing_ok=True)
-            for each in (file.name, RECORD):
+            for each in (*(file.name for file in files), RECORD):
                 os.replace(Path(scratch, each), target / each)  # noqa: PTH105 - the word says what happens
     except OSError as error:
         raise ModelError(
             f"cannot write to {folder} ({error.strerror or error}): free space or choose another"
         ) from error
     return spec
+
+
+def check_free(name: str, folder: Path, overwrite: bool) -> None:
+    """Make sure that a network may be put into a folder under a name.
+
+    Raises:
+        ModelError: it is no name, or the name is taken.
+    """
+    check_name(name)
+    if (folder / name / RECORD).exists() and not overwrite:
+        raise ModelError(f"{name} was imported before, to {folder / name}: --overwrite, or choose another name")
 
 
 def digest_of(path: Path, algorithm: str = "sha256") -> str:

@@ -1,4 +1,4 @@
-"""`models list|info|fetch|import`: which networks there are, and how to have them."""
+"""`models list|info|fetch|import|quantize`: which networks there are, and how to have them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from posestream.models.weights import Weights, WeightStore
 from posestream.pipeline.commands.console import show_table, standard_output
 from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.commands.importing import import_command
+from posestream.pipeline.commands.quantizing import quantize_command
 
 __all__ = ["models_command"]
 
@@ -24,10 +25,11 @@ _LEAST_COLUMNS = 72
 
 @click.group("models")
 def models_command() -> None:
-    """List, describe, fetch and import networks."""
+    """List, describe, fetch, import and quantise networks."""
 
 
 models_command.add_command(import_command)
+models_command.add_command(quantize_command)
 
 
 @models_command.command("list")

@@ -1,0 +1,93 @@
+"""A float network as it is quantised: read by OpenVINO, of free sizes, with the inputs that the pipeline gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posestream.models.engines.graph import read_graph
+from posestream.models.engines.runtime import brief, load_core, load_openvino
+from posestream.models.errors import ModelError
+from posestream.models.spec import NetworkSpec, TensorLayout
+from posestream.models.weights import Weights
+
+__all__ = ["CONVOLUTIONS", "FloatNetwork", "convolutions", "is_rounded", "outputs_of", "save", "sources"]
+
+#: The operations in which a network's time goes, and which are rounded.
+CONVOLUTIONS = ("Convolution", "GroupConvolution")
+
+
+@dataclass(frozen=True, slots=True)
+class FloatNetwork:
+    """A network before it is rounded."""
+
+    spec: NetworkSpec
+    #: An `openvino.Model` for one picture of any size.
+    model: Any
+
+    @classmethod
+    def read(cls, spec: NetworkSpec, weights: Weights) -> FloatNetwork:
+        """Read a network's files.
+
+        Raises:
+            EngineError: OpenVINO cannot read them.
+            ModelError: it is rounded to int8 already.
+        """
+        model = read_graph(load_core(), spec, weights).model.clone()
+        if is_rounded(model):
+            raise ModelError(f"{spec.name} is in int8 already: quantise the float network that it was made of")
+        model.reshape([1, -1, -1, 3] if spec.input.layout is TensorLayout.NHWC else [1, 3, -1, -1])
+        return cls(spec, model)
+
+    def taken(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give what the network takes for a network input of the pipeline (uint8 H×W×3): scaled, in its layout."""
+        spec = self.spec.input
+        values = image.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.shift)
+        batch = values[np.newaxis]
+        return batch if spec.layout is TensorLayout.NHWC else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+
+
+def is_rounded(model: Any) -> bool:
+    """Tell whether a network rounds values to int8."""
+    return any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
+
+
+def convolutions(model: Any) -> list[Any]:
+    """Give a network's convolutions in the order of its work."""
+    return [op for op in model.get_ordered_ops() if op.get_type_name() in CONVOLUTIONS]
+
+
+def sources(op: Any) -> list[Any]:
+    """Give the operations whose results an operation takes."""
+    return [value.get_node() for value in op.input_values()]
+
+
+def outputs_of(model: Any, inputs: Iterable[NDArray[np.float32]]) -> Iterable[Sequence[NDArray[np.float32]]]:
+    """Give a network's outputs for each input, computed in float32 wherever it is not rounded; compiled once a size."""
+    core = load_core()
+    compiled: dict[tuple[int, ...], Any] = {}
+    for values in inputs:
+        if values.shape not in compiled:
+            shaped = model.clone()
+            shaped.reshape(list(values.shape))
+            network = core.compile_model(shaped, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            compiled[values.shape] = network.create_infer_request()
+        results = compiled[values.shape].infer({0: values})
+        yield [np.array(result) for result in results.values()]
+
+
+def save(model: Any, path: Path) -> None:
+    """Write a network as OpenVINO's IR: `path` (.xml), and its .bin beside it.
+
+    Raises:
+        ModelError: nothing can be written there.
+    """
+    try:
+        load_openvino().save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise ModelError(f"cannot write {path}: {brief(error)}") from error

@@ -1,0 +1,85 @@
+"""The frames that a network is quantised with: sampled evenly, no two alike, some of them held back for the gate."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from posestream.stages.errors import SourceError
+from posestream.stages.items import Frame, NetInput
+from posestream.stages.preprocess import Preprocess
+from posestream.stages.source.opening import open_source
+from posestream.stages.source.settings import SourceSettings
+
+__all__ = ["LEAST_FRAMES", "Frames", "sample_frames", "sampled"]
+
+#: Fewer frames tell nothing.
+LEAST_FRAMES = 12
+#: One frame of so many is held back.
+_HELD_BACK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Network inputs, no picture of which is in both."""
+
+    #: What the ranges of values are taken from.
+    calibration: tuple[NetInput, ...]
+    #: What the gate looks at.
+    held_back: tuple[NetInput, ...]
+
+
+def sample_frames(urls: Sequence[str], count: int, net_height: int, multiple: int) -> Frames:
+    """Sample frames evenly over recorded sources, as the pipeline would give them to the network.
+
+    Each source is read to its end, so that no header is believed.
+
+    Args:
+        urls: videos, folders of pictures.
+        count: how many frames in all; each source gives its share.
+        net_height: height of the network's input in pixels.
+        multiple: the input's sizes are multiples of this.
+
+    Raises:
+        SourceError: a source cannot be read, or all of them have too few different frames.
+    """
+    preprocess = Preprocess(net_height, multiple)
+    found: list[NetInput] = []
+    for number, url in enumerate(urls):
+        share = (count - len(found)) // (len(urls) - number)
+        with open_source(SourceSettings(url=url, name=f"source-{number}")) as source:
+            source.open()
+            found += sampled(source.frames(), share, preprocess)
+    found = _unlike(found)
+    if len(found) < LEAST_FRAMES:
+        raise SourceError(
+            f"{' and '.join(urls)}: {len(found)} different frames are too few to quantise with: "
+            f"give at least {LEAST_FRAMES}, better a hundred"
+        )
+    held_back = tuple(found[_HELD_BACK - 1 :: _HELD_BACK])
+    return Frames(tuple(each for each in found if each not in held_back), held_back)
+
+
+def sampled(frames: Iterable[Frame], count: int, preprocess: Preprocess) -> list[NetInput]:
+    """Give the network inputs of about `count` frames at even distances, in one pass, of a source of any length."""
+    kept: list[NetInput] = []
+    step = 1
+    for number, frame in enumerate(each for each in frames if each.picture is not None):
+        if number % step:
+            continue
+        kept.append(preprocess(frame))
+        if len(kept) == 2 * count:
+            # Every second one stays, and from now on half as many come.
+            kept, step = kept[::2], 2 * step
+    if len(kept) <= count:
+        return kept
+    return [kept[index] for index in np.linspace(0, len(kept) - 1, count).round().astype(int)]
+
+
+def _unlike(inputs: Sequence[NetInput]) -> list[NetInput]:
+    """Leave out pictures that were there before: a still camera's, and those of a source that was named twice."""
+    by_digest = {hashlib.sha256(each.image.tobytes()).digest(): each for each in reversed(inputs)}
+    return list(reversed(by_digest.values()))
