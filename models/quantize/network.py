@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.graph import read_graph
 from posestream.models.engines.runtime import brief, load_core, load_openvino
 from posestream.models.errors import ModelError
-from posestream.models.spec import NetworkSpec, TensorLayout
+from posestream.models.spec import NetworkSpec, OutputSpec, TensorLayout
 from posestream.models.weights import Weights
 
 __all__ = ["CONVOLUTIONS", "FloatNetwork", "convolutions", "is_rounded", "outputs_of", "save", "sources"]
@@ -29,6 +29,9 @@ class FloatNetwork:
     spec: NetworkSpec
     #: An `openvino.Model` for one picture of any size.
     model: Any
+    #: The numbers of its outputs that have the heatmaps and the PAFs.
+    heatmaps_output: int
+    pafs_output: int
 
     @classmethod
     def read(cls, spec: NetworkSpec, weights: Weights) -> FloatNetwork:
@@ -38,11 +41,12 @@ class FloatNetwork:
             EngineError: OpenVINO cannot read them.
             ModelError: it is rounded to int8 already.
         """
-        model = read_graph(load_core(), spec, weights).model.clone()
+        graph = read_graph(load_core(), spec, weights)
+        model = graph.model.clone()
         if is_rounded(model):
             raise ModelError(f"{spec.name} is in int8 already: quantise the float network that it was made of")
         model.reshape([1, -1, -1, 3] if spec.input.layout is TensorLayout.NHWC else [1, 3, -1, -1])
-        return cls(spec, model)
+        return cls(spec, model, graph.heatmaps_output, graph.pafs_output)
 
     def taken(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give what the network takes for a network input of the pipeline (uint8 H×W×3): scaled, in its layout."""
@@ -50,6 +54,20 @@ class FloatNetwork:
         values = image.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.shift)
         batch = values[np.newaxis]
         return batch if spec.layout is TensorLayout.NHWC else np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+
+    def maps(self, results: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give the keypoints' heatmaps (the background's is left out) and the PAFs out of the network's outputs."""
+        heatmaps, pafs = self.spec.heatmaps, self.spec.pafs
+        keypoints = len(self.spec.layout.keypoints)
+        return (
+            _channels(results[self.heatmaps_output], heatmaps, keypoints),
+            _channels(results[self.pafs_output], pafs, pafs.count),
+        )
+
+
+def _channels(values: NDArray[np.float32], spec: OutputSpec, count: int) -> NDArray[np.float32]:
+    axis = 1 if spec.layout is TensorLayout.NCHW else 3
+    return np.take(values, range(spec.first, spec.first + count), axis)
 
 
 def is_rounded(model: Any) -> bool:

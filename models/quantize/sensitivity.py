@@ -11,47 +11,58 @@ from numpy.typing import NDArray
 
 from posestream.models.engines.runtime import load_openvino
 from posestream.models.importers.openvino_constants import Constants
-from posestream.models.quantize.network import convolutions, outputs_of, sources
+from posestream.models.quantize.network import FloatNetwork, convolutions, outputs_of, sources
 
 __all__ = ["Harm", "harm_of_layers"]
+
+#: Heatmaps and PAFs of one picture.
+_Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Harm:
-    """What rounding one layer does to the network's outputs."""
+    """What rounding one layer does to the network's field maps."""
 
-    #: Power of the error over power of the outputs; errors of several layers add up about as these do.
+    #: Power of the error over power of the maps, heatmaps and PAFs added; those of several layers add up about so too.
     noise: float
     layer: str
 
 
 def harm_of_layers(
-    model: Any,
-    rounded: Any,
-    inputs: Sequence[NDArray[np.float32]],
+    network: FloatNetwork, model: Any, rounded: Any, inputs: Sequence[NDArray[np.float32]]
 ) -> list[Harm]:
     """Give what rounding each convolution alone does, the worst first.
 
     Args:
+        network: tells which of the outputs are what.
         model: the float network.
         rounded: the same network with all layers rounded, whose ranges are used.
         inputs: what it takes, a few pictures.
     """
-    truth = list(outputs_of(model, inputs))
-    power = sum(float(np.square(values).sum()) for results in truth for values in results)
+    truth = [network.maps(results) for results in outputs_of(model, inputs)]
     known = {op.get_friendly_name(): op for op in convolutions(rounded)}
-    layers = [op.get_friendly_name() for op in convolutions(model) if op.get_friendly_name() in known]
     constants = Constants()
-    found = []
-    for layer in layers:
-        one = _with_one_rounded(model, known[layer], constants)
-        error = sum(
-            float(np.square(right - got).sum())
-            for results, gotten in zip(truth, outputs_of(one, inputs), strict=True)
-            for right, got in zip(results, gotten, strict=True)
-        )
-        found.append(Harm(error / power if power else 0.0, layer))
-    return sorted(found, reverse=True)
+    harms = []
+    for layer in [op.get_friendly_name() for op in convolutions(model)]:
+        if layer in known:
+            one = _with_one_rounded(model, known[layer], constants)
+            got = [network.maps(results) for results in outputs_of(one, inputs)]
+            harms.append(Harm(_noise(truth, got), layer))
+    return sorted(harms, reverse=True)
+
+
+def _noise(truth: Sequence[_Maps], got: Sequence[_Maps]) -> float:
+    """Give the power of the error over that of the maps, for heatmaps and PAFs each, and their sum.
+
+    Each counts for itself: there is far more power in the PAFs, and the small errors of heatmaps are what becomes
+    people who are not there.
+    """
+    total = 0.0
+    for kind in (0, 1):
+        power = sum(float(np.square(maps[kind]).sum()) for maps in truth)
+        error = sum(float(np.square(right[kind] - maps[kind]).sum()) for right, maps in zip(truth, got, strict=True))
+        total += error / power if power else 0.0
+    return total
 
 
 def _with_one_rounded(model: Any, rounded: Any, constants: Constants) -> Any:

@@ -136,6 +136,7 @@ class _Work:
         tell: Callable[[str], None],
     ) -> None:
         self._plan = plan
+        self._network = network
         self._spec = network.spec
         self._original = original
         self._frames = frames
@@ -201,7 +202,7 @@ class _Work:
     def _harms(self) -> list[Harm]:
         self._tell(f"rounding each of {self._layers} layers alone, to find those that suffer by it")
         rounded = round_network(self._model, self._inputs, is_corrected=False)
-        return harm_of_layers(self._model, rounded, _evenly(self._inputs, _HARM_FRAMES))
+        return harm_of_layers(self._network, self._model, rounded, _evenly(self._inputs, _HARM_FRAMES))
 
     def _worst(self, count: int) -> tuple[str, ...]:
         return tuple(harm.layer for harm in self._harms()[:count]) if count else ()
