@@ -41,7 +41,7 @@ def install_painted(folder: Path, name: str = "painted", span: float = 1.0, hidd
     Args:
         folder: the folder.
         name: what it is to be called.
-        span: how many times as large the largest channel between a depthwise convolution and the next is as the smallest.
+        span: how many times as large the largest channel behind its depthwise convolution is as the smallest.
         hidden: channels of its middle.
     """
 

@@ -92,9 +92,7 @@ def test_a_network_that_does_not_pass_leaves_nothing(
     assert [path.name for path in models.iterdir()] == ["painted"]
 
 
-def test_layers_that_suffer_are_left_in_float(
-    models: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_layers_that_suffer_are_left_in_float(models: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A number of layers stays in float where that was asked for, and the table says how many."""
     words = ["models", "quantize", "painted", "--images", str(pictures), "--frames", "15", *ANY_SPEED]
 

@@ -90,6 +90,8 @@ def _scale(pair: _Pair, most: NDArray[np.float32], constants: Constants) -> None
     if is_used.any():
         # Only what they are to one another matters.
         factors[is_used] /= np.exp(np.log(factors[is_used]).mean())
+    # What nobody takes must not set the step of the others.
+    factors[largest == 0] = 0.0
     factors = np.clip(factors, 1 / _MOST, _MOST).astype(np.float32)
     # Groups × channels of each group come first in its weights.
     _set_weights(pair.first, first * factors.reshape(*first.shape[:2], 1, 1, 1))
