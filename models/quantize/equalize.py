@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.models.engines.runtime import load_openvino
 from posestream.models.importers.openvino_constants import Constants
-from posestream.models.quantize.network import convolutions, outputs_of, sources
+from posestream.models.quantize.network import convolutions, outputs_of, set_constant, sources
 
 __all__ = ["equalized"]
 
@@ -94,10 +93,5 @@ def _scale(pair: _Pair, most: NDArray[np.float32], constants: Constants) -> None
     factors[largest == 0] = 0.0
     factors = np.clip(factors, 1 / _MOST, _MOST).astype(np.float32)
     # Groups × channels of each group come first in its weights.
-    _set_weights(pair.first, first * factors.reshape(*first.shape[:2], 1, 1, 1))
-    _set_weights(pair.second, second / factors.reshape(1, -1, 1, 1))
-
-
-def _set_weights(op: Any, values: NDArray[Any]) -> None:
-    constant = load_openvino().opset13.constant(values.astype(np.float32))
-    op.input(1).replace_source_output(constant.output(0))
+    set_constant(pair.first, 1, first * factors.reshape(*first.shape[:2], 1, 1, 1))
+    set_constant(pair.second, 1, second / factors.reshape(1, -1, 1, 1))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from posestream.models.engines.runtime import load_openvino
 from posestream.models.importers.openvino_constants import Constants
-from posestream.models.quantize.network import FloatNetwork, convolutions, outputs_of, sources
+from posestream.models.quantize.network import FloatNetwork, convolutions, outputs_of, set_constant, sources
 
 __all__ = ["Harm", "harm_of_layers"]
 
@@ -73,7 +73,7 @@ def _with_one_rounded(model: Any, rounded: Any, constants: Constants) -> Any:
     data, weights = sources(rounded)
     values = constants.value(weights)
     if values is not None:
-        op.input(1).replace_source_output(opset.constant(values.astype(np.float32)).output(0))
+        set_constant(op, 1, values)
     if data.get_type_name() == "FakeQuantize":
         ranges = [constants.of(source) for source in sources(data)[1:]]
         grid = opset.fake_quantize(op.input_value(0), *ranges, data.get_attributes()["levels"])
