@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.models.engines.runtime import brief, load_openvino
+from posestream.models.engines.runtime import brief, load_core
 from posestream.models.errors import ModelError
 
 __all__ = ["load_nncf", "round_network"]
@@ -31,7 +31,8 @@ def load_nncf() -> Any:
     Raises:
         ModelError: it is not installed; the text names the extra.
     """
-    load_openvino()
+    # NNCF makes cores of its own and frees them; where one was there before, none of them is a thread's first.
+    load_core()
     with _lock:
         is_hidden = "nncf" not in sys.modules
         known = sys.modules.get(_TELEMETRY)

@@ -33,7 +33,7 @@ from posestream.stages.items import NetInput, Poses
 __all__ = ["Outcome", "QuantizePlan", "quantize"]
 
 #: What is left of the harm, of all layers together, from one attempt to the next.
-_LEFT_HARM = (0.5, 0.25, 0.12, 0.06, 0.03, 0.015)
+_LEFT_HARM = (0.25, 0.1, 0.05, 0.025, 0.0125)
 #: Frames that layers are judged by: what one layer does shows in few of them.
 _HARM_FRAMES = 2
 #: Frames that attempts are judged by. They are of the calibration, for the gate's own are for the gate alone.
@@ -159,7 +159,7 @@ class _Work:
         truth = self._truth(chosen, "the frames")
         if not self._faults(attempt[1], chosen, truth):
             return attempt
-        harms = self._harms()
+        harms = self._harms(attempt[0])
         tried = 0
         for left in _LEFT_HARM:
             in_float = _worst_until(harms, left)
@@ -200,13 +200,15 @@ class _Work:
         self._tell(f"finds {seen.recall:.1%}, of its own {seen.precision:.1%}, {seen.rms_net:.2f} network pixels off")
         return faults
 
-    def _harms(self) -> list[Harm]:
+    def _harms(self, rounded: Any) -> list[Harm]:
         self._tell(f"rounding each of {self._layers} layers alone, to find those that suffer by it")
-        rounded = round_network(self._model, self._inputs, is_corrected=False)
         return harm_of_layers(self._network, self._model, rounded, _evenly(self._inputs, _HARM_FRAMES))
 
     def _worst(self, count: int) -> tuple[str, ...]:
-        return tuple(harm.layer for harm in self._harms()[:count]) if count else ()
+        if not count:
+            return ()
+        rounded = round_network(self._model, self._inputs, is_corrected=False)
+        return tuple(harm.layer for harm in self._harms(rounded)[:count])
 
     def _truth(self, frames: tuple[NetInput, ...], what: str) -> list[Poses]:
         """Give what the float network sees."""
