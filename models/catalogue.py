@@ -95,7 +95,7 @@ def _how(spec: NetworkSpec) -> str:
     if spec.access is Access.IMPORT:
         return f"{command}, then {IMPORT_HINT.format(spec=spec)}"
     if spec.access is Access.LOCAL:
-        return "it was imported on this machine"
+        return "it was made on this machine"
     return command
 
 

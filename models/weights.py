@@ -86,7 +86,7 @@ class WeightStore:
             ModelError: a file was found and is not the recorded one.
         """
         is_local = spec.access is Access.LOCAL
-        way = "import it again" if is_local else f"replace it with: posestream models fetch {spec.name}"
+        way = "make it again" if is_local else f"replace it with: posestream models fetch {spec.name}"
         return self._locate_in(self._cache, spec, way)
 
     def fetch(
@@ -107,7 +107,7 @@ class WeightStore:
                 "if you agree to it, fetch it with --accept-licence"
             )
         if spec.access is Access.LOCAL:
-            raise ModelError(f"{spec.name} was made here, and its files are gone or damaged: import it again")
+            raise ModelError(f"{spec.name} was made here, and its files are gone or damaged: make it again")
         folder = self._cache / spec.name
         paths = []
         for number, file in enumerate(spec.files):

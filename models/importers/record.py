@@ -125,7 +125,7 @@ def check_free(name: str, folder: Path, overwrite: bool) -> None:
     """
     check_name(name)
     if (folder / name / RECORD).exists() and not overwrite:
-        raise ModelError(f"{name} was imported before, to {folder / name}: --overwrite, or choose another name")
+        raise ModelError(f"{name} was made before, in {folder / name}: --overwrite, or choose another name")
 
 
 def digest_of(path: Path, algorithm: str = "sha256") -> str:

@@ -78,7 +78,7 @@ def test_names_are_not_taken_twice(onnx_file, spec_file, tmp_path):
     """A name that was imported before needs --overwrite, and one that posestream comes with cannot be taken."""
     folder = tmp_path / "models"
     import_onnx(Wanted("mine", "", folder=folder), onnx_file, spec_file)
-    with pytest.raises(ModelError, match="was imported before"):
+    with pytest.raises(ModelError, match="was made before"):
         import_onnx(Wanted("mine", "", folder=folder), onnx_file, spec_file)
     import_onnx(Wanted("mine", "", overwrite=True, folder=folder), onnx_file, spec_file)
     with pytest.raises(ModelError, match="a network that posestream comes with"):
