@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from posestream.models.importers.openvino_graph import convert_openvino
+from posestream.models.importers.record import Origin, Record, install
+from posestream.models.registry import packaged_registry
+from posestream.models.weights import WeightStore
 from posestream.pipeline.commands import main
 
 from . import painted
 
 pytest.importorskip("nncf", reason="quantising needs the extra `quantize`")
 
+SHARED = Path(__file__).parents[2] / "shared"
+INT8 = packaged_registry()["human-pose-estimation-0001-int8"]
 #: The speed of so small a network on a busy machine is chance: what it is to be is tested in test_speed.py.
 ANY_SPEED = ("--least-speedup", "0", "--rounds", "1")
 
@@ -118,3 +124,34 @@ def test_options_without_sense_are_a_usage_error(words: list[str], capsys: pytes
     """No pictures at all, or a number of layers that is none, exits with 2 and one line."""
     assert main(["models", "quantize", "mobilenet-thin", *words]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_real_network_is_quantised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The float network that Open Model Zoo's int8 one was made of passes the default limits of what is seen again."""
+    pytest.importorskip("onnx", reason="making the float network needs the extra `import`")
+    pictures = sorted((SHARED / "eval" / "dev" / "images").glob("*.jpg"))
+    monkeypatch.setenv("POSESTREAM_CACHE", str(tmp_path / "cache"))
+    weights = WeightStore((SHARED / "models",), tmp_path).locate(INT8)
+    if not pictures or weights is None:
+        pytest.skip("../shared with its pictures and networks is absent beside the repository")
+    (tmp_path / "pictures").mkdir()
+    for path in pictures[:60]:
+        (tmp_path / "pictures" / path.name).symlink_to(path)
+    paths, origin = weights.paths, Origin("its weights, in float", INT8.licence)
+
+    def make(path: Path) -> Record:
+        convert_openvino(paths, path, is_float=True)
+        return Record("again", INT8.layout_name, origin, "IR", INT8.input, INT8.heatmaps, INT8.pafs, INT8.stride)
+
+    install("again", make, tmp_path / "cache" / "models")
+    words = ["models", "quantize", "again", "--images", str(tmp_path / "pictures"), "--frames", "60", "--json"]
+
+    assert main([*words, "--keep-float", "0", *ANY_SPEED]) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["in_float"] == []
+    assert told["keypoints"] > 100
+    assert main(["models", "list"]) == 0
+    assert "again-int8" in capsys.readouterr().out
