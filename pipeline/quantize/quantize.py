@@ -35,7 +35,7 @@ __all__ = ["Outcome", "QuantizePlan", "quantize"]
 #: What is left of the harm, of all layers together, from one attempt to the next.
 _LEFT_HARM = (0.25, 0.1, 0.05, 0.025, 0.0125)
 #: Frames that layers are judged by: what one layer does shows in few of them.
-_HARM_FRAMES = 2
+_HARM_FRAMES = 6
 #: Frames that attempts are judged by. They are of the calibration, for the gate's own are for the gate alone.
 _CHOICE_FRAMES = 40
 #: Frames of which the sizes of channels are taken.
@@ -202,7 +202,9 @@ class _Work:
 
     def _harms(self, rounded: Any) -> list[Harm]:
         self._tell(f"rounding each of {self._layers} layers alone, to find those that suffer by it")
-        return harm_of_layers(self._network, self._model, rounded, _evenly(self._inputs, _HARM_FRAMES))
+        images = [each.image for each in _evenly(self._frames.calibration, _HARM_FRAMES)]
+        inputs = [self._network.taken(image) for image in _of_one_size(images)]
+        return harm_of_layers(self._network, self._model, rounded, inputs)
 
     def _worst(self, count: int) -> tuple[str, ...]:
         if not count:
@@ -224,6 +226,12 @@ def _worst_until(harms: list[Harm], left: float) -> tuple[str, ...]:
     rest = noise.sum() - np.cumsum(noise)
     count = int(np.argmax(rest <= left * noise.sum())) + 1
     return tuple(harm.layer for harm in harms[:count])
+
+
+def _of_one_size(images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Pad pictures to the size of the largest, as the letterbox does, so that a network is compiled only once."""
+    height, width = (max(sizes) for sizes in zip(*(image.shape[:2] for image in images), strict=True))
+    return [np.pad(image, ((0, height - image.shape[0]), (0, width - image.shape[1]), (0, 0))) for image in images]
 
 
 def _agreement(truth: list[Poses], poses: list[Poses], frames: tuple[NetInput, ...]) -> Agreement:
