@@ -16,9 +16,10 @@ from posestream.models.weights import WeightStore
 from posestream.pipeline.job import Job, plan_job
 from posestream.pipeline.lane.windows import NoDisplay, open_display
 from posestream.pipeline.result import PosesResult
-from posestream.pipeline.settings import Raw, Settings, load_toml, merged, table_keys
+from posestream.pipeline.settings import Settings, table_keys
 from posestream.pipeline.summary import Summary
 from posestream.pipeline.supervision.crew import start_job
+from posestream.pipeline.toml_tables import Raw, load_toml, merged
 from posestream.stages.errors import SettingsError
 from posestream.stages.items import Poses
 from posestream.stages.output.display import Display

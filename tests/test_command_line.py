@@ -16,7 +16,8 @@ from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands import main
-from posestream.pipeline.settings import Settings, load_toml
+from posestream.pipeline.settings import Settings
+from posestream.pipeline.toml_tables import load_toml
 
 from .e2e import (
     ROOT,

@@ -17,7 +17,7 @@ from posestream.pipeline.control.roster import Question
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.logs import one_line
 from posestream.pipeline.security.guard import ConnectGuard
-from posestream.pipeline.settings import Raw, merged, parse_assignment
+from posestream.pipeline.toml_tables import Raw, merged, parse_assignment
 from posestream.pipeline.wire.control import (
     AddSource,
     Agreed,

@@ -12,7 +12,8 @@ from rich.console import Console
 from posestream.pipeline.commands.execute import execute
 from posestream.pipeline.job import LOCAL
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
-from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
+from posestream.pipeline.settings import Settings
+from posestream.pipeline.toml_tables import Raw, load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
 from posestream.stages.source.place import is_there
 

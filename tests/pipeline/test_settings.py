@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posestream.pipeline.settings import Settings, load_toml, merged, parse_assignment
+from posestream.pipeline.settings import Settings
+from posestream.pipeline.toml_tables import load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
 
 #: What `--set` can come to.
