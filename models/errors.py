@@ -5,6 +5,10 @@ class ModelError(Exception):
     """A network is unknown, missing, damaged or not allowed."""
 
 
+class DamagedError(ModelError):
+    """A network's file is here and is not the recorded one."""
+
+
 class FetchError(ModelError):
     """A file cannot be had from where it is kept; `reason` says why without telling what to do."""
 

@@ -103,7 +103,9 @@ def find_network(name: str, registry: Mapping[str, NetworkSpec]) -> NetworkSpec:
     # Those that need an importer cannot be used by who mistook a name.
     usable = [known for known, spec in registry.items() if spec.access is not Access.IMPORT]
     near = difflib.get_close_matches(name, usable, n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(usable)}"
+    # Unless that is plainly the one that was meant.
+    near = difflib.get_close_matches(name, registry, n=1, cutoff=0.8) or near
+    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(registry)}"
     raise ModelError(f"unknown network {name!r}: {hint}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posestream.models.digest import matches
 from posestream.models.download import Patience, Progress, download, ignore_progress
-from posestream.models.errors import ModelError
+from posestream.models.errors import DamagedError, ModelError
 from posestream.models.folders import FOLDERS_VARIABLE, models_cache, named_folders
 from posestream.models.packages import take_member
 from posestream.models.spec import Access, FileSpec, NetworkSpec
@@ -68,14 +68,26 @@ class WeightStore:
         Raises:
             ModelError: a file was found and is not the recorded one.
         """
-        for folder in (*self._folders, self._cache):
-            for place in (folder / spec.name, folder):
-                paths = tuple(place / file.name for file in spec.files)
-                if all(path.is_file() for path in paths):
-                    for path, file in zip(paths, spec.files, strict=True):
-                        self._check(spec, path, file)
-                    return Weights(spec, paths)
-        return None
+        return self.locate_named(spec) or self.locate_cached(spec)
+
+    def locate_named(self, spec: NetworkSpec) -> Weights | None:
+        """Find a network's files in the folders alone, which are the user's: nothing is ever fetched into them.
+
+        Raises:
+            ModelError: a file was found and is not the recorded one.
+        """
+        found = (self._locate_in(folder, spec, "put the right one in its place") for folder in self._folders)
+        return next((weights for weights in found if weights is not None), None)
+
+    def locate_cached(self, spec: NetworkSpec) -> Weights | None:
+        """Find a network's files in the cache alone, where `fetch` replaces them.
+
+        Raises:
+            ModelError: a file was found and is not the recorded one.
+        """
+        is_local = spec.access is Access.LOCAL
+        way = "import it again" if is_local else f"replace it with: posestream models fetch {spec.name}"
+        return self._locate_in(self._cache, spec, way)
 
     def fetch(
         self,
@@ -95,7 +107,7 @@ class WeightStore:
                 "if you agree to it, fetch it with --accept-licence"
             )
         if spec.access is Access.LOCAL:
-            raise ModelError(f"{spec.name} was made on this machine, and its files are gone: import it again")
+            raise ModelError(f"{spec.name} was made here, and its files are gone or damaged: import it again")
         folder = self._cache / spec.name
         paths = []
         for number, file in enumerate(spec.files):
@@ -112,19 +124,24 @@ class WeightStore:
         else:
             download(file, folder, progress, patience)
 
-    def _check(self, spec: NetworkSpec, path: Path, file: FileSpec) -> None:
+    def _locate_in(self, folder: Path, spec: NetworkSpec, way: str) -> Weights | None:
+        """Find a network's files in one folder; the way is what to do with one that is not the recorded one."""
+        for place in (folder / spec.name, folder):
+            paths = tuple(place / file.name for file in spec.files)
+            if all(path.is_file() for path in paths):
+                for path, file in zip(paths, spec.files, strict=True):
+                    self._check(spec, path, file, way)
+                return Weights(spec, paths)
+        return None
+
+    def _check(self, spec: NetworkSpec, path: Path, file: FileSpec, way: str) -> None:
         """Raise ModelError where a file is not the recorded one."""
         try:
             if self._is_right(path, file):
                 return
         except OSError as error:
             raise ModelError(f"{spec.name}: cannot read {path}: {error.strerror or error}") from error
-        way = (
-            "import it again"
-            if spec.access is Access.LOCAL
-            else f"replace it with: posestream models fetch {spec.name}"
-        )
-        raise ModelError(
+        raise DamagedError(
             f"{spec.name}: {path} is damaged or another file ({file.digest.partition(':')[0]} differs): "
             f"delete it, or {way}"
         )

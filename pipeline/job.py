@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posestream.models.choice import Choice, choose
+from posestream.models.choice import AUTO, Choice, choose
 from posestream.models.download import Progress, ignore_progress
 from posestream.models.engines import check_device, is_simulated, runs
 from posestream.models.errors import EngineError
@@ -107,14 +107,16 @@ def _chosen(settings: Settings, store: WeightStore, progress: Progress) -> tuple
         _log.info("waiting for workers at %s", ", ".join(settings.pipeline.listen))
     # A real device needs the network's files, which others then have too.
     wanted = min(devices, key=is_simulated, default=settings.network.device)
+    for device in devices:
+        if device != AUTO:
+            check_device(device)  # before a network is fetched, and before it is said to be used there
     choice = choose(settings.network.model, wanted, store, load_registry(), progress)
-    _log.info("%s", choice.reason)
     settings.group.check_fits(choice.spec.layout)
-    devices = tuple(choice.device if device == "auto" else device for device in devices)
+    devices = tuple(choice.device if device == AUTO else device for device in devices)
     for device in devices:
         if not runs(device, choice.spec):
             raise EngineError(f"device {device} cannot run {choice.spec.name}, which {wanted} runs")
-        check_device(device)
+    _log.info("%s", choice.reason)
     return choice, devices
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
@@ -17,7 +20,7 @@ from posestream.stages.output.images import ImagesSettings
 from posestream.stages.output.jsonl import STANDARD_OUTPUT, JsonlSettings
 from posestream.stages.output.openpose import OpenPoseSettings
 from posestream.stages.output.segments import SegmentedSink, check_no_segments
-from posestream.stages.output.sink import PictureSink, Sink
+from posestream.stages.output.sink import PictureSink, Sink, output_errors
 from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
 from posestream.stages.output.video_settings import VideoSettings
 from posestream.stages.source.opening import SourceSettings, looked_at
@@ -32,6 +35,8 @@ _Recording: TypeAlias = JsonlSettings | CocoSettings | CsvSettings | VideoSettin
 _PLACE = "{source}"
 #: What looks as if it stood for something.
 _ANY_PLACE = re.compile(r"\{\w*\}")
+#: Bytes of a file's name at most, on all usual file systems.
+_MOST_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +103,30 @@ def plan_outputs(table: OutputTable, sources: Sequence[SourceSettings]) -> tuple
 
     Raises:
         SettingsError: an output exists and must not be replaced or gone on with, is an input, or is wanted twice.
+        OutputError: an output's path cannot be looked at.
     """
     if table.resume and table.overwrite:
         raise SettingsError("outputs can be gone on with or replaced, not both; leave out --resume or --overwrite")
     if table.resume and table.jsonl is not None and table.jsonl.is_standard_output:
         raise SettingsError("--resume: what standard output took is gone; write the lines to a file (--save-jsonl)")
-    planned = tuple(_outputs_of(table, source.name, is_alone=len(sources) == 1) for source in sources)
-    _check_free(table, planned, sources)
+    with _looking():
+        planned = tuple(_outputs_of(table, source.name, is_alone=len(sources) == 1) for source in sources)
+        _check_free(table, planned, sources)
     return planned
+
+
+@contextmanager
+def _looking() -> Iterator[None]:
+    """Turn the system's refusal to look at an output's path (too long a name, a closed folder) into a line about it.
+
+    Raises:
+        OutputError: in place of any `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        with output_errors(error.filename or "the outputs"):
+            raise
 
 
 def plan_further_outputs(
@@ -121,9 +142,11 @@ def plan_further_outputs(
 
     Raises:
         SettingsError: an output exists and must not be replaced or gone on with, is an input, or another source's.
+        OutputError: an output's path cannot be looked at.
     """
-    own = _outputs_of(table, source.name, is_alone=False)
-    _check_free(table, [own], [*inputs, source])
+    with _looking():
+        own = _outputs_of(table, source.name, is_alone=False)
+        _check_free(table, [own], [*inputs, source])
     taken = {path for outputs in planned for path in outputs.paths}
     for path in own.paths:
         if path in taken:
@@ -135,6 +158,8 @@ def plan_further_outputs(
 
 
 def _check_free(table: OutputTable, planned: Sequence[LaneOutputs], inputs: Iterable[SourceSettings]) -> None:
+    for path in (path for outputs in planned for path in outputs.paths):
+        _check_length(path)
     everything = [settings for outputs in planned for settings in (*outputs.plain, *outputs.pictures)]
     if not (table.overwrite or table.resume):
         for outputs in planned:
@@ -171,6 +196,12 @@ def _outputs_of(table: OutputTable, source: str, *, is_alone: bool) -> LaneOutpu
     if table.display is not None:
         changes["display"] = dataclasses.replace(table.display, title=table.display.title or source)
     return LaneOutputs(table.model_copy(update=changes))
+
+
+def _check_length(path: Path) -> None:
+    """Raise what the system would raise later, once the file's folder is there."""
+    if len(os.fsencode(path.name)) > _MOST_BYTES:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
 
 
 def _is_recording(settings: Any) -> TypeGuard[_Recording]:

@@ -330,6 +330,13 @@ def test_a_device_that_is_not_there(
     assert Path("a.jsonl").read_text("utf-8") == "mine"
 
 
+def test_a_missing_device_is_refused_before_it_is_announced(cli: CommandLine, network: FakeNetwork, clip: Path) -> None:
+    """Nothing is said to be used on a device that is not there, and no network is fetched for it."""
+    done = cli("run", clip, "--device", "opencv-cuda:7")
+    assert (done.code, len(done.lines), network.choices) == (4, 1, 0)
+    assert "opencv-cuda:7 is not available here" in done.err
+
+
 def test_a_device_that_cannot_run_the_network(cli: CommandLine, clip: Path) -> None:
     """A device that a network is not made for is an error that says which ones are."""
     done = cli("run", clip, "--model", "human-pose-estimation-0001-int8", "--device", "opencv-cpu")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from posestream.models.registry import load_registry
+from posestream.models.spec import NetworkSpec
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands import main
 from posestream.pipeline.settings import Settings, load_toml
@@ -403,7 +406,16 @@ def test_a_narrow_terminal(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")
-@pytest.mark.parametrize("name", ["a b [1] (ü) #%.mp4", "line\nfeed\x1b[31m.mp4", "-dash.mp4", "50%.mp4", "a:b.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b [1] (ü) #%.mp4",
+        "line\nfeed\x1b[31m.mp4",
+        "-dash.mp4",
+        "50%.mp4",
+        "a:b.mp4",
+    ],
+)
 def test_odd_names(cli: CommandLine, network: FakeNetwork, folder: Path, media: ModuleType, name: str) -> None:
     """A source and outputs may be called anything; the terminal gets no control characters and each line is one."""
     media.write_video(folder / "clip.mp4", media.numbered(3)).rename(folder / name)
@@ -414,6 +426,36 @@ def test_odd_names(cli: CommandLine, network: FakeNetwork, folder: Path, media: 
     assert len(messages(Path(f"{path}.jsonl"))) == 3
     assert "\x1b" not in done.out
     assert done.out.count("\n") == 5
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")
+def test_a_name_as_long_as_can_be(cli: CommandLine, network: FakeNetwork, folder: Path, media: ModuleType) -> None:
+    """The outputs of a source with the longest possible name are called by its beginning, and can be written."""
+    media.write_video(folder / "clip.mp4", media.numbered(3)).rename(folder / f"{'x' * 251}.mp4")
+    outputs = ("--save-video", "--save-jsonl", "--segment", 1, "--save-images", "drawn", "--save-openpose-json", "json")
+    done = cli("run", f"{'x' * 251}.mp4", *outputs)
+    assert (done.code, done.complaints) == (0, [])
+    assert len(files(folder / "drawn")) == len(files(folder / "json")) == 3
+    assert all(name.startswith("x" * 90) for name in files(folder / "out"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("x" * 300,), 3),
+        (("clip.mp4", "--save-jsonl", "x" * 300), 5),
+        (("clip.mp4", "--save-images", "x" * 300), 5),
+        (("clip.mp4", "--save-video", f"new/{'x' * 256}.mp4"), 5),
+        (("clip.mp4", "--save-jsonl", "--set", f"source.0.name={'x' * 255}"), 5),
+    ],
+)
+def test_a_name_longer_than_can_be(
+    cli: CommandLine, network: FakeNetwork, clip: Path, words: tuple[str, ...], code: int
+) -> None:
+    """A source or output whose name the system does not take is told as that, on one line."""
+    done = cli("run", *words)
+    assert (done.code, len(done.lines), network.choices) == (code, 1, 0)
+    assert "File name too long" in done.err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")
@@ -431,13 +473,14 @@ def test_no_source(cli: CommandLine, network: FakeNetwork) -> None:
     assert "no source" in done.err
 
 
-def test_version(cli: CommandLine) -> None:
-    """--version gives the installed version."""
+@pytest.mark.parametrize("words", [("--version",), ("run", "--version"), ("demo", "--version")])
+def test_version(cli: CommandLine, words: tuple[str, ...]) -> None:
+    """--version gives the installed version, before a command and behind it."""
     try:
         version = metadata.version("posestream")
     except metadata.PackageNotFoundError:
         pytest.skip("posestream is used from its folder here, without being installed")
-    done = cli("--version")
+    done = cli(*words)
     assert (done.code, version in done.out, done.err) == (0, True, "")
 
 
@@ -488,6 +531,48 @@ def test_an_unknown_network(cli: CommandLine, clip: Path, command: tuple[str, ..
     done = cli(*command, "mobilnet-thin")
     assert (done.code, len(done.lines)) == (4, 1)
     assert "did you mean 'mobilenet-thin'?" in done.err
+
+
+def put_network(folder: Path, spec: NetworkSpec, content: bytes) -> None:
+    """Write a network's files, all with the same content."""
+    for file in spec.files:
+        path = folder / spec.name / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+@pytest.fixture
+def fetches(monkeypatch: pytest.MonkeyPatch, folder: Path) -> NetworkSpec:
+    """Give a network whose files come without a network, into a cache of this test's own."""
+    spec = load_registry()["human-pose-estimation-0001-int8"]
+    right = tuple(dataclasses.replace(file, digest=f"sha256:{sha256(b'right').hexdigest()}") for file in spec.files)
+    spec = dataclasses.replace(spec, files=right)
+    monkeypatch.setattr("posestream.pipeline.commands.models.load_registry", lambda: {spec.name: spec})
+    monkeypatch.setattr(
+        "posestream.models.weights.download", lambda file, folder, *_: (folder / file.name).write_bytes(b"right")
+    )
+    monkeypatch.setenv("POSESTREAM_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("POSESTREAM_MODELS", str(folder / "mine"))
+    return spec
+
+
+def test_a_damaged_network_in_the_cache_is_fetched_anew(cli: CommandLine, fetches: NetworkSpec, folder: Path) -> None:
+    """`models fetch` replaces damaged files in the cache, and says so on one line; the second time all is well."""
+    put_network(folder / "cache" / "models", fetches, b"damaged")
+    done = cli("models", "fetch", fetches.name)
+    assert (done.code, len(done.err.splitlines())) == (0, 1)
+    assert f"{fetches.name}: its files in the cache are damaged: fetching them anew" in done.err
+    again = cli("models", "fetch", fetches.name)
+    assert (again.code, again.err, again.out) == (0, "", done.out)
+
+
+def test_a_damaged_network_of_the_users_is_left_to_them(cli: CommandLine, fetches: NetworkSpec, folder: Path) -> None:
+    """Damaged files in a folder that the user named are an error, and stay as they are."""
+    put_network(folder / "mine", fetches, b"damaged")
+    done = cli("models", "fetch", fetches.name)
+    assert (done.code, len(done.lines)) == (4, 1)
+    assert "is damaged or another file" in done.err
+    assert {path.read_bytes() for path in (folder / "mine" / fetches.name).iterdir()} == {b"damaged"}
 
 
 def test_a_restricted_network_asks_for_consent(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

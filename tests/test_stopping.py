@@ -157,7 +157,7 @@ def test_a_stop_before_the_run(
 
 
 def test_a_stop_while_libraries_load(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C before the program has even loaded ends with 130 and no traceback."""
+    """Ctrl-C before the program has even loaded ends with 130, one line and no traceback."""
 
     class Loading(ModuleType):
         def __getattr__(self, name: str) -> object:
@@ -165,7 +165,7 @@ def test_a_stop_while_libraries_load(capfd: pytest.CaptureFixture[str], monkeypa
 
     monkeypatch.setitem(sys.modules, "posestream.pipeline.commands.program", Loading("program"))
     done = CommandLine(capfd)("run", "clip.mp4")
-    assert (done.code, done.out, done.err) == (130, "", "")
+    assert (done.code, done.out, done.err) == (130, "", "posestream: stopped before it began\n")
 
 
 def test_a_kill_leaves_what_was_done(environment: dict[str, str], clip: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def read_spec_file(path: Path, name: str, source: str) -> Record:
         ModelError: it cannot be read, is no TOML, or a key is missing or unknown.
     """
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        table: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
 
             return run_words(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
+        if sys.stderr is not None:
+            sys.stderr.write("posestream: stopped before it began\n")
         return _STOPPED
 
 

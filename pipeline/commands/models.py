@@ -8,8 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from posestream.models.catalogue import list_networks, network_details
+from posestream.models.errors import DamagedError
 from posestream.models.registry import find_network, load_registry
-from posestream.models.weights import WeightStore
+from posestream.models.spec import Access, NetworkSpec
+from posestream.models.weights import Weights, WeightStore
 from posestream.pipeline.commands.console import show_table, standard_output
 from posestream.pipeline.commands.fetching import FetchView
 from posestream.pipeline.commands.importing import import_command
@@ -63,7 +65,18 @@ def fetch_command(name: str, accept_licence: bool, quiet: bool) -> None:
     spec = find_network(name, load_registry())
     store = WeightStore.from_environment()
     with FetchView(Console(stderr=True), is_quiet=quiet) as view:
-        weights = store.locate(spec) or store.fetch(spec, accept_licence, view.note)
+        weights = store.locate_named(spec) or _whole_in_cache(spec, store)
+        weights = weights or store.fetch(spec, accept_licence, view.note)
     if not quiet:
         with standard_output() as output:
             output.print(Text(f"{spec.name}: {weights.folder}"), soft_wrap=True)
+
+
+def _whole_in_cache(spec: NetworkSpec, store: WeightStore) -> Weights | None:
+    """Give what the cache has of a network; None where it is to be fetched, which is said where it is damaged."""
+    try:
+        return store.locate_cached(spec)
+    except DamagedError:
+        if spec.access is not Access.LOCAL:
+            click.echo(f"posestream: {spec.name}: its files in the cache are damaged: fetching them anew", err=True)
+        return None

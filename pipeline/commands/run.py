@@ -14,6 +14,7 @@ from posestream.pipeline.job import LOCAL
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Raw, Settings, load_toml, merged, parse_assignment
 from posestream.stages.errors import SettingsError
+from posestream.stages.source.place import is_there
 
 __all__ = ["DEVICES", "console_options", "network_options", "run_command", "settings_of"]
 
@@ -53,7 +54,8 @@ def console_options(command: CommandT) -> CommandT:
     debug = click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help=_DEBUG_HELP)
     log_format = click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
     quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary, only errors.")
-    return debug(quiet(log_format(command)))
+    version = click.version_option(package_name="posestream", prog_name="posestream")
+    return debug(quiet(log_format(version(command))))
 
 
 def _note_debug(context: click.Context, _option: click.Parameter, is_debugging: bool) -> None:
@@ -226,7 +228,7 @@ def _hint_at_swallowed_source(raw: Raw, options: dict[str, Any]) -> None:
     """Say what happened in `run --save-video clip.mp4`, where the option took the source for its file."""
     for option in ("save_video", "save_jsonl"):
         path = options.get(option)
-        if not path or not Path(path).exists():
+        if not path or not is_there(path):
             continue
         flag = "--" + option.replace("_", "-")
         if not raw["source"]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from posestream.stages.errors import SettingsError
 from posestream.stages.redact import is_url, redacted
+from posestream.stages.source.place import is_there
 
 __all__ = ["LIVE_SCHEMES", "checked_address"]
 
@@ -30,7 +30,7 @@ def checked_address(url: str) -> str:
         SettingsError: it cannot be meant; nothing secret is in the text.
     """
     if not is_url(url):
-        if (found := _FEW_SLASHES.match(url)) and not Path(url).exists():
+        if (found := _FEW_SLASHES.match(url)) and not is_there(url):
             raise SettingsError(f"source {redacted(url)}: write {found[1].lower()}:// with two slashes")
         return url
     scheme, _, rest = url.partition("://")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from itertools import takewhile
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 from posestream.stages.redact import is_url, redacted
+from posestream.stages.source.place import is_folder, is_there
 
 __all__ = ["derive_names", "is_camera", "is_url", "redacted"]
 
 _CAMERA = re.compile(r"^(?:/dev/video)?(\d{1,3})$")
 _GLOB = re.compile(r"[*?\[]")
+#: Letters of a derived name at most: output files add some 60 of their own, and file systems end at 255 bytes.
+_MOST_LETTERS = 100
+#: Letters of the digest that keeps names apart which differ only behind that.
+_DIGEST_LETTERS = 8
+#: Letters whose accents are no signs of their own, so that Unicode does not take them apart.
+_PLAIN = str.maketrans({"ø": "o", "đ": "d", "ð": "d", "ł": "l", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"})
 
 
 def is_camera(url: str) -> bool:
@@ -42,7 +51,21 @@ def _derived(url: str) -> str:
     if camera:
         return f"camera-{int(camera[1])}"
     name = "stdin" if url == "-" else _host(url) if is_url(url) else _stem(redacted(url))
-    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "source"
+    return _bounded(re.sub(r"[^a-z0-9_.-]+", "-", _plain(name)).strip("-.")) or "source"
+
+
+def _plain(name: str) -> str:
+    """Give a name in small letters without accents; letters of other scripts stay as they are."""
+    taken_apart = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(letter for letter in taken_apart if not unicodedata.combining(letter)).translate(_PLAIN)
+
+
+def _bounded(name: str) -> str:
+    """Give a name that is not too long for the files called after it; a digest tells shortened ones apart."""
+    if len(name) <= _MOST_LETTERS:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_LETTERS]
+    return f"{name[: _MOST_LETTERS - _DIGEST_LETTERS - 1].rstrip('-.')}-{digest}"
 
 
 def _host(url: str) -> str:
@@ -55,9 +78,9 @@ def _host(url: str) -> str:
 
 def _stem(url: str) -> str:
     path = Path(url)
-    if path.is_dir():
+    if is_folder(path):
         return path.resolve().name
-    if _GLOB.search(url) and not path.exists():
+    if _GLOB.search(url) and not is_there(path):
         # A pattern is called after the last folder before its first wildcard.
         fixed = takewhile(lambda part: not _GLOB.search(part), path.parent.parts)
         return PurePath(*fixed).name or "pictures"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from posestream.stages.source.camera import CameraSource
 from posestream.stages.source.decode import Stamp
@@ -13,6 +12,7 @@ from posestream.stages.source.live import LiveSource
 from posestream.stages.source.name import derive_names, is_camera, is_url, redacted
 from posestream.stages.source.paced import PacedSource
 from posestream.stages.source.pictures import PictureSource, is_pictures, looked_at
+from posestream.stages.source.place import is_there
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
 from posestream.stages.source.stream import (
@@ -49,7 +49,7 @@ def is_standard_input(url: str) -> bool:
 
 def is_missing(url: str) -> bool:
     """True for the address of a file that is not there; others can be known only when they are opened."""
-    return _kind(url) is _video_file and not Path(url).exists()
+    return _kind(url) is _video_file and not is_there(url)
 
 
 def is_kept(settings: SourceSettings) -> bool:

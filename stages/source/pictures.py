@@ -19,6 +19,7 @@ from posestream.stages.orientation import UPRIGHT
 from posestream.stages.picture import ArrayPicture
 from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
+from posestream.stages.source.place import is_folder, is_there
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import SourceSettings
@@ -38,14 +39,14 @@ _VIDEO_ONLY = ("kind", "realtime", "transport", "policy", "max_age_s", "fps", "h
 def is_pictures(url: str) -> bool:
     """True for a picture file's name, an existing folder and a glob pattern."""
     path = Path(url)
-    if path.is_dir() or _is_picture(path):
+    if is_folder(path) or _is_picture(path):
         return True
-    return glob.has_magic(url) and not path.exists()
+    return glob.has_magic(url) and not is_there(path)
 
 
 def looked_at(url: str) -> set[Path]:
     """Give the folders that a pattern finds pictures in, and the pictures; none for what is no pattern."""
-    if not is_pictures(url) or Path(url).exists() or not glob.has_magic(url):
+    if not is_pictures(url) or is_there(url) or not glob.has_magic(url):
         return set()
     try:
         folder, pictures = _listed(url)

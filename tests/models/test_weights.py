@@ -88,10 +88,13 @@ def test_half_a_network_is_none(tmp_path, spec):
 
 
 def test_damaged_file_is_an_error(tmp_path, spec):
-    """A damaged file is never used nor passed over: the error names it and what to do."""
-    put(tmp_path / "a", net_bin=b"numbert")
+    """A damaged file is never used nor passed over: the error names it and what to do where it lies."""
+    put(tmp_path / "cache" / "net", net_bin=b"numbert")
     store = WeightStore([tmp_path / "a"], tmp_path / "cache")
     with pytest.raises(ModelError, match=r"net.bin is damaged .* delete it, or .*: posestream models fetch net"):
+        store.locate(spec)
+    put(tmp_path / "a", net_bin=b"numbert")
+    with pytest.raises(ModelError, match=r"a/net.bin is damaged .* delete it, or put the right one in its place$"):
         store.locate(spec)
 
 

@@ -177,6 +177,13 @@ def test_a_file_that_is_not_toml_is_told(tmp_path: Path, data: bytes) -> None:
         load_toml(path)
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """A settings file that begins with a byte-order mark, as some editors write it, is read."""
+    path = tmp_path / "job.toml"
+    path.write_text("[network]\nnet_height = 368\n", "utf-8-sig")
+    assert load_toml(path) == {"network": {"net_height": 368}}
+
+
 # --set
 
 

@@ -25,6 +25,9 @@ from posestream.stages.source.opening import derive_names, redacted
         ("photos/**/day/*.jpg", "photos"),
         ("*.jpg", "pictures"),
         ("日本.mp4", "source"),
+        ("über clip.mp4", "uber-clip"),
+        ("u\u0308ber clip.mp4", "uber-clip"),
+        ("Straße Łódź Ærø.mp4", "strasse-lodz-aero"),
     ],
 )
 def test_derived(url, name):
@@ -43,6 +46,15 @@ def test_clashes():
     """Clashes are numbered from 2, past names that are there already."""
     assert derive_names(["a/x.mp4", "b/x.mp4", "x-2.mp4", "c/x.avi"]) == ["x", "x-2", "x-2-2", "x-3"]
     assert derive_names(["a/x.mp4", "b/x.mp4"], taken=["x", "x-3"]) == ["x-2", "x-4"]
+
+
+def test_long_names_are_shortened_and_differ():
+    """A long name is cut so that files called after it can be written; names that differ at their end still do."""
+    urls = [f"{'x' * 300}{end}.mp4" for end in ("a", "b")]
+    first, second = derive_names(urls)
+    assert first != second
+    assert derive_names(urls) == [first, second]
+    assert all(len(name) <= 100 and name.startswith("x" * 90) for name in (first, second))
 
 
 @given(st.lists(st.text(min_size=1).filter(lambda url: "\0" not in url and len(url) < 80)))
