@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
-from math import ceil
 from pathlib import Path
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
@@ -19,6 +19,7 @@ from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
 from posestream.stages.source.decode import Decoded, Decoder, Stamp, now, video_stream
 from posestream.stages.source.frame_gate import FrameGate
+from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
 from posestream.stages.source.name import derive_names, redacted
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
@@ -45,6 +46,7 @@ class ContainerSource(ClosedAtExit):
         self._frames: Iterator[Decoded] = iter(())
         self._decoder: Decoder | None = None
         self._time_base = Fraction(1, 1000)
+        self._times = LiveClock()
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ class ContainerSource(ClosedAtExit):
             if decoded is None:
                 self._check_ending()
                 return
-            if gate.takes(float(decoded.pts * self._time_base)):
+            if gate.takes(self._seconds(decoded)):
                 yield self._frame(decoded, seq)
                 seq += 1
 
@@ -106,7 +108,13 @@ class ContainerSource(ClosedAtExit):
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
         """Give what is decoded from the beginning that the settings ask for."""
-        self._decoder = Decoder(container, stream, is_live=self._is_live, clock=self._clock)
+        self._decoder = Decoder(
+            container,
+            stream,
+            is_live=self._is_live,
+            clock=self._clock,
+            patience_s=self._settings.reconnect.stall_s if self._is_live else math.inf,
+        )
         return self._decoder.decoded()
 
     def _check_ending(self) -> None:
@@ -148,7 +156,7 @@ class ContainerSource(ClosedAtExit):
         count, duration_s = self._promised(container, stream)
         settings = self._settings
         if count is not None:
-            count = None if settings.fps is not None else ceil(count / settings.step)
+            count = None if settings.fps is not None else math.ceil(count / settings.step)
         if settings.max_frames is not None:
             count = settings.max_frames if count is None else min(settings.max_frames, count)
         keeps_newest = settings.policy is Policy.NEWEST or (settings.policy is Policy.AUTO and self._is_live)
@@ -169,6 +177,13 @@ class ContainerSource(ClosedAtExit):
             has_unread_sound=self._path() is None and not self._is_live and bool(container.streams.audio),
             max_age_s=_LIVE_MAX_AGE_S if keeps_newest and settings.max_age_s is None else settings.max_age_s,
         )
+
+    def _seconds(self, decoded: Decoded) -> float:
+        """Give a frame's time as a limit on the rate counts it: a live stream's clock may jump."""
+        if not self._is_live:
+            return float(decoded.pts * self._time_base)
+        told_s = None if decoded.told_pts is None else decoded.told_pts * self._time_base
+        return float(self._times.ticks(told_s, decoded.captured.mono_s, 0) * LIVE_TIME_BASE)
 
     def _picture(self, frame: VideoFrame) -> VideoPicture:
         """Give a decoded frame as an upright picture: as the stream says, and then as the settings say."""
