@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
-from posestream.pipeline.errors import exit_code_of, is_expected
+from posestream.pipeline.errors import ExitCode, exit_code_of, is_expected
 from posestream.pipeline.job import Job, plan_source
 from posestream.pipeline.made_with import note_made_with
 from posestream.pipeline.settings import Settings
@@ -25,7 +26,7 @@ from posestream.pipeline.wire.control import (
     SourceEntry,
 )
 from posestream.stages.errors import SettingsError
-from posestream.stages.redact import redacted
+from posestream.stages.redact import redacted, redacted_text
 from posestream.stages.source.opening import SourceSettings
 
 __all__ = ["Answer", "Question", "Roster"]
@@ -33,11 +34,14 @@ __all__ = ["Answer", "Question", "Roster"]
 Question = AddSource | RemoveSource | PauseSource | ResumeSource | ListSources
 Answer = Agreed | Refused | Listing
 
+_log = logging.getLogger(__name__)
 
 #: Sources in one answer, which has room for 64 KB.
 _PAGE = 30
 #: Letters of an address or reason that are told at most.
 _MOST_LETTERS = 200
+#: Letters of a refusal at most, which may repeat what was asked.
+_MOST_TOLD = 400
 
 
 class Roster:
@@ -55,13 +59,15 @@ class Roster:
         self._on_added = on_added
 
     def answer(self, question: Question) -> Answer:
-        """Do what is asked, or say why not."""
+        """Do what is asked, or say why not; whatever goes wrong with one question is no matter of the run's."""
         try:
             return self._do(question)
-        except Exception as error:
-            if not is_expected(error):
-                raise
-            return Refused(int(exit_code_of(error)), str(error))
+        except Exception as error:  # noqa: BLE001 - logged with its traceback, and no matter of the other sources
+            if is_expected(error):
+                return Refused(int(exit_code_of(error)), _sendable(_shortened(str(error))))
+            _log.exception("what was asked of the run failed: %s", type(question).__name__)
+            told = _sendable(redacted_text(f"{type(error).__name__}: {error}"))[:_MOST_LETTERS]
+            return Refused(int(ExitCode.BUG), f"internal error, which the run's log tells of: {told}")
 
     def _do(self, question: Question) -> Answer:
         match question:
@@ -85,7 +91,7 @@ class Roster:
         note_made_with(outputs, self._job.made_with(source))
         lane = places.add(source, outputs)
         self._on_added(lane)
-        return Agreed(f"{source.name} is added: {redacted(source.url)}")
+        return Agreed(f"{source.name} is added: {_sendable(_shortened(redacted(source.url)))}")
 
     def _remove(self, name: str) -> Agreed:
         self._present(name)
@@ -131,14 +137,25 @@ class Roster:
         counts = self._supervisor.counts(source.name)
         return SourceEntry(
             source.name,
-            redacted(source.url)[:_MOST_LETTERS],
+            _sendable(redacted(source.url))[:_MOST_LETTERS],
             state_of(self._supervisor, lane),
-            why[:_MOST_LETTERS],
+            _sendable(why)[:_MOST_LETTERS],
             counts.taken,
             counts.posed,
             counts.dropped.total(),
             counts.in_flight,
         )
+
+
+def _sendable(text: str) -> str:
+    """Give a text as UTF-8 can carry it: names of files may have bytes that are no letters."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of what is too long for an answer: what it is about stands first, and why last."""
+    half = _MOST_TOLD // 2
+    return text if len(text) <= _MOST_TOLD else f"{text[:half]}…{text[-half:]}"
 
 
 def _parsed(table: str) -> SourceSettings:

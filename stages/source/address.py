@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +30,7 @@ def checked_address(url: str) -> str:
     Raises:
         SettingsError: it cannot be meant; nothing secret is in the text.
     """
+    _check_signs(url)
     if not is_url(url):
         if (found := _FEW_SLASHES.match(url)) and not is_there(url):
             raise SettingsError(f"source {redacted(url)}: write {found[1].lower()}:// with two slashes")
@@ -46,11 +48,28 @@ def checked_address(url: str) -> str:
     return f"{scheme}://{rest}"
 
 
+def _check_signs(url: str) -> None:
+    """Refuse what the system takes for no name.
+
+    Raises:
+        SettingsError: a zero is in it, or letters that are none.
+    """
+    try:
+        # Names of files may have bytes that are no letters, which Python keeps as lone surrogates; addresses may not.
+        coded = url.encode() if is_url(url) else os.fsencode(url)
+    except UnicodeEncodeError:
+        coded = b"\0"
+    if b"\0" in coded:
+        raise SettingsError(f"source {redacted(url)!a}: it has signs in it that no address and no file's name can have")
+
+
 def _path(url: str, rest: str) -> str:
     host, slash, path = rest.partition("/")
     if not slash or not path or host.lower() not in ("", "localhost"):
         raise SettingsError(f"source {redacted(url)}: a file's address is file:///PATH")
-    return unquote(slash + path)
+    named = unquote(slash + path)
+    _check_signs(named)
+    return named
 
 
 def _complaint(scheme: str, rest: str) -> str:

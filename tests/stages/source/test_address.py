@@ -26,6 +26,11 @@ from posestream.stages.source.opening import SourceSettings, is_missing, open_so
         ("rtsp:/bob:secret@h/l", "write rtsp:// with two slashes"),
         ("RTSP:host/l", "write rtsp:// with two slashes"),
         ("file://clip.mp4", "a file's address is file:///PATH"),
+        ("clip\0.mp4", "'clip\\x00.mp4': it has signs in it that no address"),
+        ("clip\ud800.mp4", "'clip\\ud800.mp4': it has signs in it that no address"),
+        ("rtsp://bob:secret@h\0/x", "'rtsp://h\\x00/x': it has signs"),
+        ("rtsp://h/\udcff", "it has signs"),
+        ("file:///clip%00.mp4", "it has signs"),
         ("file://host/clip.mp4", "a file's address is file:///PATH"),
     ],
 )
