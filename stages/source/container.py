@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
-from math import ceil
 from pathlib import Path
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
@@ -106,7 +106,13 @@ class ContainerSource(ClosedAtExit):
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
         """Give what is decoded from the beginning that the settings ask for."""
-        self._decoder = Decoder(container, stream, is_live=self._is_live, clock=self._clock)
+        self._decoder = Decoder(
+            container,
+            stream,
+            is_live=self._is_live,
+            clock=self._clock,
+            patience_s=self._settings.reconnect.stall_s if self._is_live else math.inf,
+        )
         return self._decoder.decoded()
 
     def _check_ending(self) -> None:
@@ -148,7 +154,7 @@ class ContainerSource(ClosedAtExit):
         count, duration_s = self._promised(container, stream)
         settings = self._settings
         if count is not None:
-            count = None if settings.fps is not None else ceil(count / settings.step)
+            count = None if settings.fps is not None else math.ceil(count / settings.step)
         if settings.max_frames is not None:
             count = settings.max_frames if count is None else min(settings.max_frames, count)
         keeps_newest = settings.policy is Policy.NEWEST or (settings.policy is Policy.AUTO and self._is_live)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
-from av.codec.context import Flags, ThreadType
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from posestream.stages.source.codec import DecodeRate, StreamCodec
 
 __all__ = ["Decoded", "Decoder", "Stamp", "now", "video_stream"]
 
@@ -22,10 +23,6 @@ __all__ = ["Decoded", "Decoder", "Stamp", "now", "video_stream"]
 _RATE_GUESS = Fraction(25)
 #: Packets that a decoder can hold back before their frame comes (H.264: 16 pictures, and as many threads).
 _MAX_HELD = 64
-#: Pictures larger than this (1080p with its padding rows) are decoded by two threads. Measured on two cores, per frame:
-#: VP9 1768×994 takes 6 to 7 ms with any setting, a third of an inference; H.264 4K 13 ms on one thread, 10 ms on two
-#: for 15 to 20 % more CPU, which is worth it only where decoding could become the bottleneck.
-_ONE_THREAD_PX = 1920 * 1088
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +65,7 @@ class Decoder:
         stream: the stream to decode.
         is_live: low delay instead of throughput.
         clock: reads both clocks when a packet comes off the source.
+        patience_s: how long a live stream may give next to no picture although packets come.
     """
 
     def __init__(
@@ -77,6 +75,7 @@ class Decoder:
         *,
         is_live: bool = False,
         clock: Callable[[], Stamp] = now,
+        patience_s: float = math.inf,
     ) -> None:
         self._container = container
         self._stream = stream
@@ -99,15 +98,26 @@ class Decoder:
         self.is_cut = False
         #: What stopped the reading before the source's end.
         self.read_error: FFmpegError | None = None
-        _set_threads(stream.codec_context, is_live=is_live)
+        #: Why it was given up although more might come, in words; empty where it was not.
+        self.given_up = ""
+        self._codec = StreamCodec(stream, is_live=is_live)
+        self._rate = DecodeRate(patience_s)
 
     def decoded(self) -> Iterator[Decoded]:
-        """Give everything to the end; a read error ends it early and is left in `read_error`."""
+        """Give everything to the end; what ends it early is left in `read_error` or `given_up`."""
         for packet in self._packets():
             stamp = self._clock()
-            yield from self._decode(packet, stamp)
+            frames = self._decode(packet, stamp)
+            yield from frames
+            count = sum(decoded.frame is not None for decoded in frames)
+            if self._codec.is_lost:
+                self.given_up = "its codec has changed"
+            elif self._rate.is_lost(stamp.mono_s, count):
+                self.given_up = f"nothing of it could be decoded for {self._rate.patience_s:g} s"
+            if self.given_up:
+                return
         try:
-            rest = self._stream.codec_context.decode(None)
+            rest = self._codec.decode(None)
         except FFmpegError:
             return
         for frame in rest:
@@ -132,16 +142,14 @@ class Decoder:
             if packet.size:
                 yield packet
 
-    def _decode(self, packet: Packet[VideoStream], stamp: Stamp) -> Iterator[Decoded]:
+    def _decode(self, packet: Packet[VideoStream], stamp: Stamp) -> list[Decoded]:
         self._note(packet, stamp)
         try:
-            frames = packet.decode()
+            frames = self._codec.decode(packet)
         except FFmpegError:
             pts = packet.pts if packet.pts is not None else packet.dts
-            yield Decoded(None, self._ordered(pts), stamp, pts)
-            return
-        for frame in frames:
-            yield self._of(frame, stamp)
+            return [Decoded(None, self._ordered(pts), stamp, pts)]
+        return [self._of(frame, stamp) for frame in frames]
 
     def _note(self, packet: Packet[VideoStream], stamp: Stamp) -> None:
         if not self.packet_count:
@@ -185,14 +193,3 @@ class Decoder:
         self._last_pts = pts
         self._reach(pts)
         return pts
-
-
-def _set_threads(context: VideoCodecContext, *, is_live: bool) -> None:
-    if context.is_open:
-        return
-    is_large = context.width * context.height > _ONE_THREAD_PX
-    # Frame threads hold a frame back for each thread, which a live source must not.
-    context.thread_type = ThreadType.SLICE if is_live else ThreadType.AUTO
-    context.thread_count = 2 if is_large else 1
-    if is_live:
-        context.flags |= Flags.low_delay

@@ -21,7 +21,7 @@ from posestream.stages.source.container import ContainerSource
 from posestream.stages.source.decode import Decoded, Stamp, now
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.settings import Kind, Policy, SourceSettings, Transport
-from posestream.stages.source.trouble import link_error
+from posestream.stages.source.trouble import LinkError, link_error
 from posestream.stages.source.video import VideoFileSource
 
 __all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "is_stream", "looks_live"]
@@ -115,6 +115,8 @@ class StreamSource(VideoFileSource):
     def _check_ending(self) -> None:
         if not self._is_live:
             super()._check_ending()
+        elif self._decoder is not None and self._decoder.given_up:
+            raise LinkError(f"{self._label}: {self._decoder.given_up}")
         elif self._decoder is not None and self._decoder.read_error is not None:
             raise link_error(self._label, self._settings.url, self._decoder.read_error, "broke off")
 

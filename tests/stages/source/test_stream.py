@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 from posestream.stages.errors import SourceError
+from posestream.stages.source.codec import StreamCodec
+from posestream.stages.source.decode import Stamp
 from posestream.stages.source.opening import SourceSettings, open_source
+from posestream.stages.source.reconnect import ReconnectSettings
 from posestream.stages.source.stream import StreamSource
+from posestream.stages.source.trouble import LinkError
 
 from .quiet_files import QuietFiles
 
@@ -60,6 +64,63 @@ def test_live_over_http(media, tmp_path, serve):
         assert source.is_live
     assert (info.is_live, info.duration_s, info.frame_count) == (True, None, None)
     assert [media.number_of(frame.picture.bgr()) for frame in frames] == list(range(20))
+
+
+#: As many frames as come again after a change of codec: the decoder was changed up to two packets too early.
+_CODECS = {"h264": {"bf": "0"}, "mpeg2video": {"bf": "0"}, "libx265": {"x265-params": "log-level=none:bframes=0"}}
+
+
+@pytest.mark.parametrize("order", [["h264", "mpeg2video", "libx265"], ["mpeg2video", "h264"], ["libx265", "h264"]])
+def test_another_codec_in_midstream(media, tmp_path, serve, order):
+    """A stream that changes its codec goes on at once, in the same connection."""
+    whole = tmp_path / "whole.ts"
+    for codec in order:
+        path = media.write_video(tmp_path / f"{codec}.ts", media.numbered(40), codec=codec, options=_CODECS[codec])
+        with whole.open("ab") as file:
+            file.write(path.read_bytes())
+    address = serve(partial(EndlessStream, path=whole))
+    with StreamSource(SourceSettings(f"http://{address}/live")) as source:
+        source.open()
+        numbers = [media.number_of(frame.picture.bgr()) for frame in source.frames() if frame.picture is not None]
+    begins = [place for place, number in enumerate(numbers) if number < 3 and (not place or numbers[place - 1] > 30)]
+    assert len(begins) == len(order)
+    for first, end in zip(begins, [*begins[1:], len(numbers)], strict=True):
+        assert end - first >= 37
+
+
+def test_a_codec_that_nothing_follows(media, tmp_path, serve):
+    """A stream that changes to a codec that is not followed ends as one that is to be connected anew, and says why."""
+    first = media.write_video(tmp_path / "a.ts", media.numbered(30), options={"bf": "0"})
+    second = media.write_video(tmp_path / "b.ts", media.numbered(30), codec="mpeg1video", rate=25)
+    whole = tmp_path / "whole.ts"
+    whole.write_bytes(first.read_bytes() + second.read_bytes())
+    address = serve(partial(EndlessStream, path=whole))
+    with StreamSource(SourceSettings(f"http://{address}/live")) as source:
+        source.open()
+        with pytest.raises(LinkError, match=r"^http://127\.0\.0\.1:\d+/live: its codec has changed$") as caught:
+            list(source.frames())
+    assert not caught.value.is_final
+
+
+def test_packets_without_pictures(media, tmp_path, serve, monkeypatch):
+    """A stream of which packets come and nothing can be decoded is given up after `stall_s`, and says why."""
+    path = media.write_video(tmp_path / "a.ts", media.numbered(40), options={"bf": "0"})
+    decode, decoded = StreamCodec.decode, []
+
+    def decode_ten(codec, packet):
+        decoded.append(packet)
+        return decode(codec, packet) if len(decoded) <= 10 else []
+
+    monkeypatch.setattr(StreamCodec, "decode", decode_ten)
+    times = iter(range(1000))
+    address = serve(partial(EndlessStream, path=path))
+    settings = SourceSettings(f"http://{address}/live", reconnect=ReconnectSettings(stall_s=12))
+    with StreamSource(settings, lambda: Stamp(float(next(times)), 0.0)) as source:
+        source.open()
+        with pytest.raises(LinkError, match="/live: nothing of it could be decoded for 12 s"):
+            list(source.frames())
+    # One picture in the first twelve seconds is few enough, and the second twelve have none.
+    assert len(decoded) == 25
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
