@@ -19,6 +19,7 @@ from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
 from posestream.stages.source.decode import Decoded, Decoder, Stamp, now, video_stream
 from posestream.stages.source.frame_gate import FrameGate
+from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
 from posestream.stages.source.name import derive_names, redacted
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
@@ -45,6 +46,7 @@ class ContainerSource(ClosedAtExit):
         self._frames: Iterator[Decoded] = iter(())
         self._decoder: Decoder | None = None
         self._time_base = Fraction(1, 1000)
+        self._times = LiveClock()
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ class ContainerSource(ClosedAtExit):
             if decoded is None:
                 self._check_ending()
                 return
-            if gate.takes(float(decoded.pts * self._time_base)):
+            if gate.takes(self._seconds(decoded)):
                 yield self._frame(decoded, seq)
                 seq += 1
 
@@ -175,6 +177,13 @@ class ContainerSource(ClosedAtExit):
             has_unread_sound=self._path() is None and not self._is_live and bool(container.streams.audio),
             max_age_s=_LIVE_MAX_AGE_S if keeps_newest and settings.max_age_s is None else settings.max_age_s,
         )
+
+    def _seconds(self, decoded: Decoded) -> float:
+        """Give a frame's time as a limit on the rate counts it: a live stream's clock may jump."""
+        if not self._is_live:
+            return float(decoded.pts * self._time_base)
+        told_s = None if decoded.told_pts is None else decoded.told_pts * self._time_base
+        return float(self._times.ticks(told_s, decoded.captured.mono_s, 0) * LIVE_TIME_BASE)
 
     def _picture(self, frame: VideoFrame) -> VideoPicture:
         """Give a decoded frame as an upright picture: as the stream says, and then as the settings say."""

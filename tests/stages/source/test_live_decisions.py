@@ -71,6 +71,41 @@ def test_jumps_become_what_passed(source_s, epoch):
     assert after * LIVE_TIME_BASE == 2
 
 
+@pytest.mark.parametrize("jump_s", [1.5, 4.0, 9.5, 60.0, -0.5, -9.0])
+def test_a_jump_is_no_lost_time(jump_s):
+    """A clock that jumps, by little more than a second or much, moves no frame's time by more than what passed."""
+    clock = LiveClock()
+    given = [Fraction(n, 25) + (Fraction(jump_s) if n >= 50 else 0) for n in range(100)]
+    times = [clock.ticks(given_s, 100 + n / 25, 0) * LIVE_TIME_BASE for n, given_s in enumerate(given)]
+    assert [float(time) for time in times] == pytest.approx([n / 25 for n in range(100)], abs=1e-4)
+
+
+@pytest.mark.parametrize("lost", [0, 60])
+def test_a_burst_is_no_jump(lost):
+    """What a stall held up keeps the source's times when it comes at once, also where some of it was lost."""
+    clock = LiveClock()
+    arrivals = [n / 25 if n < 50 else max(n / 25, 8.0) for n in range(300)]
+    wanted = [n for n in range(300) if not 100 <= n < 100 + lost]
+    times = [clock.ticks(Fraction(n, 25), 100 + arrivals[n], 0) * LIVE_TIME_BASE for n in wanted]
+    assert times == [Fraction(n, 25) for n in wanted]
+
+
+def test_a_burst_at_the_start_is_no_jump():
+    """A server that first sends what it kept of the last seconds is not taken for one whose clock jumps."""
+    clock = LiveClock()
+    times = [clock.ticks(Fraction(n, 25), 100 + max(0, n - 100) / 25, 0) * LIVE_TIME_BASE for n in range(200)]
+    assert times == [Fraction(n, 25) for n in range(200)]
+
+
+def test_a_slow_clock_hides_no_jump():
+    """Months of a clock that runs slow do not add up to a lateness in which a jump goes unseen."""
+    clock = LiveClock()
+    for n in range(10_000):
+        before = clock.ticks(Fraction(n) * Fraction(9999, 10_000), 100.0 + n, 0)
+    after = clock.ticks(Fraction(9999) * Fraction(9999, 10_000) + Fraction(5), 100.0 + 10_000, 0)
+    assert float((after - before) * LIVE_TIME_BASE) == pytest.approx(1.0)
+
+
 def test_gate_takes_every_third():
     """With a step of three, the first frame and every third after it are taken."""
     gate = FrameGate(step=3)

@@ -102,6 +102,24 @@ def test_a_codec_that_nothing_follows(media, tmp_path, serve):
     assert not caught.value.is_final
 
 
+def test_a_rate_limit_after_a_jump(media, tmp_path, serve):
+    """With a limit on the rate, a clock that jumps back or forth changes nothing about how many frames are taken."""
+    pieces = [media.numbered(20, 64 + 16 * piece) for piece in range(3)]
+    whole = tmp_path / "whole.ts"
+    for piece, offset_s in zip(pieces, (5000, 0, 9000), strict=True):
+        muxing = {"output_ts_offset": str(offset_s)}
+        path = media.write_video(tmp_path / "piece.ts", piece, options={"bf": "0"}, muxing=muxing)
+        with whole.open("ab") as file:
+            file.write(path.read_bytes())
+    address = serve(partial(EndlessStream, path=whole))
+    times = iter(range(10_000))
+    settings = SourceSettings(f"http://{address}/live", fps=2.0)
+    with StreamSource(settings, lambda: Stamp(next(times) / 10, 0.0)) as source:
+        source.open()
+        widths = [frame.width for frame in source.frames()]
+    assert [widths.count(64 + 16 * piece) for piece in range(3)] == [4, 4, 4]
+
+
 def test_packets_without_pictures(media, tmp_path, serve, monkeypatch):
     """A stream of which packets come and nothing can be decoded is given up after `stall_s`, and says why."""
     path = media.write_video(tmp_path / "a.ts", media.numbered(40), options={"bf": "0"})
