@@ -60,6 +60,8 @@ class LiveSource(ClosedAtExit):
         settings: which source, and how patient.
         connect: makes the source of one connection.
         is_lasting: False for what ends when its first connection does; a recording turns out to be one.
+        holds_port: True where a connection takes a port of this host, which the next one needs: one that gave frames is
+            not given up for its silence but ends by itself, and none is begun before the one before has let go.
         clock: reads both clocks.
     """
 
@@ -69,11 +71,13 @@ class LiveSource(ClosedAtExit):
         connect: Connect,
         *,
         is_lasting: bool = True,
+        holds_port: bool = False,
         clock: Callable[[], Stamp] = now,
     ) -> None:
         self._settings = settings
         self._connect = connect
         self._is_lasting = is_lasting
+        self._holds_port = holds_port
         self._clock = clock
         self._name = settings.name or derive_names([settings.url])[0]
         #: Its connection: how it is, and what others wish of it.
@@ -171,10 +175,14 @@ class LiveSource(ClosedAtExit):
         """Connect, if it is time."""
         now_s = self._clock().mono_s
         self._hung = [reader for reader in self._hung if reader.is_alive]
-        if now_s < self._retry_at_s or len(self._hung) >= _MOST_HUNG:
-            if now_s >= self._retry_at_s:
-                self._go(LinkPhase.BACKING_OFF, f"{len(self._hung)} earlier connections hang")
-            self.link.changed.wait(min(_LOOK_S, max(0.001, self._retry_at_s - now_s)))
+        if now_s < self._retry_at_s:
+            self.link.changed.wait(min(_LOOK_S, self._retry_at_s - now_s))
+            return
+        if self._hung and (self._holds_port or len(self._hung) >= _MOST_HUNG):
+            told = "the earlier connection lets go of its port" if self._holds_port else None
+            self._go(LinkPhase.BACKING_OFF, told or f"{len(self._hung)} earlier connections hang")
+            # A reader's end is told before its thread has ended, so time is looked at too.
+            self.link.changed.wait(_LOOK_S)
             return
         state = self.link.now
         self._go(LinkPhase.CONNECTING, state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else "")
@@ -232,7 +240,8 @@ class LiveSource(ClosedAtExit):
             silent_s, patience_s = now_s - attempt.began_s, waits.connect_s
         else:
             silent_s, patience_s = now_s - max(heard_s or 0.0, attempt.live_s), waits.stall_s
-        if silent_s >= patience_s and self._is_lasting:
+        keeps = self._holds_port and attempt.live_s is not None
+        if silent_s >= patience_s and self._is_lasting and not keeps:
             what = "it did not connect or gave no picture" if attempt.live_s is None else "nothing came"
             self._lose(f"{what} for {patience_s:g} s", is_refused=False)
             return

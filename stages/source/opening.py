@@ -19,6 +19,7 @@ from posestream.stages.source.stream import (
     STANDARD_INPUT,
     StreamSource,
     check_standard_input,
+    holds_port,
     is_stream,
     looks_live,
 )
@@ -87,7 +88,12 @@ def _stream(settings: SourceSettings) -> Source:
         check_standard_input()
         is_lasting = False
     inner = _inner(settings)
-    return LiveSource(settings, lambda clock: StreamSource(inner, clock), is_lasting=is_lasting)
+    return LiveSource(
+        settings,
+        lambda clock: StreamSource(inner, clock),
+        is_lasting=is_lasting,
+        holds_port=holds_port(settings.url),
+    )
 
 
 def _video_file(settings: SourceSettings) -> Source:

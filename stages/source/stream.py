@@ -24,7 +24,7 @@ from posestream.stages.source.settings import Kind, Policy, SourceSettings, Tran
 from posestream.stages.source.trouble import LinkError, link_error
 from posestream.stages.source.video import VideoFileSource
 
-__all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "is_stream", "looks_live"]
+__all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "holds_port", "is_stream", "looks_live"]
 
 #: What is written for standard input.
 STANDARD_INPUT = "-"
@@ -40,11 +40,20 @@ _OTHER_TIMEOUT = "rw_timeout"
 #: FFmpeg shall not watch 20 frames go by to learn their rate (0.3 s to open instead of 1.1 s), but it must not throw
 #: away those that it watches either (`fflags=nobuffer`): the first key frame is among them.
 _LIVE_OPTIONS = {"fpsprobesize": "0"}
+#: Schemes that take a port of this host for as long as a connection is there.
+_PORT_HOLDERS = ("udp", "rtp")
+#: A transport stream that begins anew with other numbers of its parts (another sender) is read on as the one before.
+_CARRIED_OPTIONS = {"merge_pmt_versions": "1"}
 
 
 def is_stream(url: str) -> bool:
     """True for an address with a scheme, and for standard input."""
     return is_url(url) or url == STANDARD_INPUT
+
+
+def holds_port(url: str) -> bool:
+    """True for an address at which this host listens, so that two connections to it exclude each other."""
+    return url.partition("://")[0].lower() in _PORT_HOLDERS
 
 
 def looks_live(settings: SourceSettings) -> bool:
@@ -101,6 +110,8 @@ class StreamSource(VideoFileSource):
         options[_TIMEOUTS.get(scheme, _OTHER_TIMEOUT)] = str(round(limit_s * 1_000_000))
         if looks_live(self._settings):
             options |= _LIVE_OPTIONS
+        if holds_port(self._settings.url):
+            options |= _CARRIED_OPTIONS and _CARRIED_OPTIONS
         if scheme.startswith("rtsp"):
             options["rtsp_transport"] = "udp" if self._settings.transport is Transport.UDP else "tcp"
         return options

@@ -65,7 +65,7 @@ def link_error(label: str, url: str, error: Exception, what: str = "cannot be op
     if isinstance(error, InvalidDataError):
         reason = "what comes is no video that is known here, or it is damaged"
     if getattr(error, "errno", None) == errno.EIO:
-        reason = _look_up_failure(url) or _encryption_failure(url) or reason
+        reason = _look_up_failure(url) or _encryption_failure(url) or _silence(url) or reason
     return LinkError(f"{label} {what}: {reason}")
 
 
@@ -74,6 +74,11 @@ def _encryption_failure(url: str) -> str:
     scheme = url.partition("://")[0].lower()
     plain = _PLAIN.get(scheme)
     return f"no encrypted connection came about; without TLS it is {plain}://" if plain else ""
+
+
+def _silence(url: str) -> str:
+    """Say what has happened where nothing can break but patience; empty where something else can."""
+    return "nothing came" if url.partition("://")[0].lower() in ("udp", "rtp") else ""
 
 
 def _look_up_failure(url: str) -> str:

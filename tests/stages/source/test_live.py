@@ -85,12 +85,12 @@ def live():
     """Give a function that starts a live source on a fake line; every one is closed in the end."""
     with contextlib.ExitStack() as stack:
 
-        def start(line, clock=None, is_lasting=True, reconnect=QUICK, **settings):
+        def start(line, clock=None, is_lasting=True, holds_port=False, reconnect=QUICK, **settings):
             settings = SourceSettings(
                 "rtsp://me:secret@door/live", reconnect=ReconnectSettings(**reconnect), **settings
             )
             more = {} if clock is None else {"clock": clock}
-            source = LiveSource(settings, line.connect, is_lasting=is_lasting, **more)
+            source = LiveSource(settings, line.connect, is_lasting=is_lasting, holds_port=holds_port, **more)
             taker = Taker(source, clock)
             stack.callback(source.close)
             stack.callback(source.link.stop)
@@ -209,6 +209,62 @@ def test_connections_that_hang_are_bounded(live):
     taker.wait_for(LinkPhase.BACKING_OFF, "3 earlier connections hang")
     assert line.count == 3
     hung[0].end(LinkError("at last"))
+    line.next().feed(0)
+    assert taker.take(1)
+
+
+def test_who_waits_for_hung_connections_sleeps(live, monkeypatch):
+    """While three readers hang, the source wakes twice a second, not a thousand times."""
+    line = FakeLine()
+    taker = live(line, clock=FakeClock(), reconnect={**QUICK, "connect_s": 1})
+    for _ in range(3):
+        assert line.next().is_open.wait(DEADLINE_S)
+        taker.later(1.5)
+        taker.wait_for(LinkPhase.BACKING_OFF)
+        taker.later(1)
+    taker.wait_for(LinkPhase.BACKING_OFF, "3 earlier connections hang")
+    waits, looked = [], threading.Event()
+    changed = taker.source.link.changed
+    wait = changed.wait
+
+    def note(seconds=None):
+        waits.append(seconds)
+        if len(waits) == 3:
+            looked.set()
+        return wait(seconds)
+
+    monkeypatch.setattr(changed, "wait", note)
+    taker.later(0)
+    assert looked.wait(DEADLINE_S)
+    assert waits[:3] == [0.5] * 3
+
+
+def test_a_held_port_is_kept_through_a_silence(live):
+    """A connection that holds a port of this host is stalled for as long as it is silent, and live again as it was."""
+    line = FakeLine()
+    taker = live(line, clock=FakeClock(), holds_port=True, reconnect={**QUICK, "stall_s": 4})
+    silent = line.next()
+    silent.feed(0)
+    taker.take(1)
+    taker.later(60)
+    taker.wait_for(LinkPhase.STALLED)
+    silent.feed(60_000)
+    assert (taker.take(1)[0].epoch, line.count) == (0, 1)
+    taker.wait_for(LinkPhase.LIVE)
+
+
+def test_a_port_is_let_go_before_it_is_taken_again(live):
+    """After a connection that holds a port and hangs, none is tried until it comes back."""
+    line = FakeLine()
+    taker = live(line, clock=FakeClock(), holds_port=True, reconnect={**QUICK, "connect_s": 1})
+    hung = line.next()
+    assert hung.is_open.wait(DEADLINE_S)
+    taker.later(1.5)
+    taker.wait_for(LinkPhase.BACKING_OFF)
+    taker.later(1)
+    taker.wait_for(LinkPhase.BACKING_OFF, "the earlier connection lets go of its port")
+    assert line.count == 1
+    hung.end(LinkError("nothing came"))
     line.next().feed(0)
     assert taker.take(1)
 
