@@ -239,7 +239,9 @@ class LiveSource(ClosedAtExit):
         if attempt.live_s is None:
             silent_s, patience_s = now_s - attempt.began_s, waits.connect_s
         else:
-            silent_s, patience_s = now_s - max(heard_s or 0.0, attempt.live_s), waits.stall_s
+            silence_s = self._info.silence_s if self._info is not None else 0.0
+            silent_s = now_s - max(heard_s or 0.0, attempt.live_s)
+            patience_s = max(waits.stall_s, silence_s)
         keeps = self._holds_port and attempt.live_s is not None
         if silent_s >= patience_s and self._is_lasting and not keeps:
             what = "it did not connect or gave no picture" if attempt.live_s is None else "nothing came"

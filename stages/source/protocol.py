@@ -50,6 +50,9 @@ class SourceInfo:
     max_age_s: float | None = None
     #: True for a recording whose sound cannot be copied, since it is no local file.
     has_unread_sound: bool = False
+    #: For so long, in seconds, a live source may be silent however short the patience with it is: its frames come in
+    #: pieces.
+    silence_s: float = 0.0
 
 
 class Source(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
@@ -15,11 +16,14 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from posestream.stages.errors import SettingsError, SourceError
+from posestream.stages.picture import VideoPicture
 from posestream.stages.redact import is_url
 from posestream.stages.source.address import LIVE_SCHEMES
 from posestream.stages.source.container import ContainerSource
 from posestream.stages.source.decode import Decoded, Stamp, now
 from posestream.stages.source.hardware import accelerator
+from posestream.stages.source.playout import played_out
+from posestream.stages.source.protocol import SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings, Transport
 from posestream.stages.source.trouble import LinkError, link_error
 from posestream.stages.source.video import VideoFileSource
@@ -44,6 +48,10 @@ _LIVE_OPTIONS = {"fpsprobesize": "0"}
 _PORT_HOLDERS = ("udp", "rtp")
 #: A transport stream that begins anew with other numbers of its parts (another sender) is read on as the one before.
 _CARRIED_OPTIONS = {"merge_pmt_versions": "1"}
+#: Formats of FFmpeg's that come in pieces of several seconds, each at once.
+_IN_PIECES = frozenset({"hls", "dash"})
+#: So long a piece may be awaited, in seconds, where `stall_s` is shorter: three of ten seconds, which is long for one.
+_PIECE_STALL_S = 30.0
 
 
 def is_stream(url: str) -> bool:
@@ -118,10 +126,16 @@ class StreamSource(VideoFileSource):
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[Decoded]:
         if self._is_live:
-            return ContainerSource._decoded(self, container, stream)
+            frames = ContainerSource._decoded(self, container, stream)
+            is_played = container.format.name in _IN_PIECES
+            return played_out(frames, float(self._time_base), self._clock) if is_played else frames
         if self._settings.policy is Policy.NEWEST:
             raise SourceError(f"{self._label} is a recording; the policy newest is for live sources (kind = live)")
         return super()._decoded(container, stream)
+
+    def _info(self, container: InputContainer, stream: VideoStream, picture: VideoPicture) -> SourceInfo:
+        info = super()._info(container, stream, picture)
+        return replace(info, silence_s=_PIECE_STALL_S) if container.format.name in _IN_PIECES else info
 
     def _check_ending(self) -> None:
         if not self._is_live:

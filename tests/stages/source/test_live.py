@@ -181,6 +181,21 @@ def test_silence_is_told_and_then_given_up(live):
     assert not silent.is_closed.is_set()
 
 
+def test_what_comes_in_pieces_may_be_silent(live):
+    """A source that tells that it comes in pieces is not given up between two of them, however short `stall_s` is."""
+    line = FakeLine(replace(INFO, silence_s=30.0))
+    taker = live(line, clock=FakeClock(), reconnect={**QUICK, "stall_s": 4})
+    slow = line.next()
+    slow.feed(0)
+    taker.take(1)
+    taker.later(20)
+    taker.wait_for(LinkPhase.STALLED)
+    slow.feed(20_000)
+    assert taker.take(1)[0].epoch == 0
+    taker.later(31)
+    taker.wait_for(LinkPhase.BACKING_OFF, "nothing came for 30 s")
+
+
 def test_what_comes_after_a_silence_ends_it(live):
     """A connection that was merely stalled is live again without a new one."""
     line = FakeLine()
