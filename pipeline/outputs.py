@@ -23,6 +23,7 @@ from posestream.stages.output.segments import SegmentedSink, check_no_segments
 from posestream.stages.output.sink import PictureSink, Sink, output_errors
 from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
 from posestream.stages.output.video_settings import VideoSettings
+from posestream.stages.redact import redacted
 from posestream.stages.source.opening import SourceSettings, looked_at
 
 __all__ = ["LaneOutputs", "plan_further_outputs", "plan_outputs"]
@@ -35,6 +36,8 @@ _Recording: TypeAlias = JsonlSettings | CocoSettings | CsvSettings | VideoSettin
 _PLACE = "{source}"
 #: What looks as if it stood for something.
 _ANY_PLACE = re.compile(r"\{\w*\}")
+#: How an address looks as a path.
+_ADDRESS = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]+):[/\\]+")
 #: Bytes of a file's name at most, on all usual file systems.
 _MOST_BYTES = 255
 
@@ -213,8 +216,13 @@ def _resolved(path: Path, source: str, own_name: str, is_alone: bool) -> Path:
     """Put the source's name where its place is, or its own name below the path where several sources share it.
 
     Raises:
-        SettingsError: another place is in the path, or a file was probably meant where only a folder can be.
+        SettingsError: the path is an address, another place is in it, or a file was probably meant where only a folder
+            can be.
     """
+    if _ADDRESS.match(str(path)):
+        # A path has lost one of the slashes.
+        told = redacted(_ADDRESS.sub(r"\1://", str(path)))
+        raise SettingsError(f"output {told} is an address; results go to files and folders of this machine")
     unknown = next((place for place in _ANY_PLACE.findall(str(path)) if place != _PLACE), None)
     if unknown is not None:
         raise SettingsError(f"output {path}: {unknown} stands for nothing; {_PLACE} stands for the source's name")

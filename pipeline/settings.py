@@ -22,7 +22,7 @@ from posestream.stages.output.jsonl import JsonlSettings
 from posestream.stages.output.openpose import OpenPoseSettings
 from posestream.stages.output.segments import SegmentPlan
 from posestream.stages.output.video import VideoSettings
-from posestream.stages.redact import redacted_text
+from posestream.stages.redact import told_value
 from posestream.stages.source.opening import SourceSettings
 
 __all__ = [
@@ -224,7 +224,7 @@ def _told(error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"{key} is missing"
-    given = redacted_text(repr(error["input"]))
+    given = told_value(key, error["input"])
     return f"{key} = {given}: {_KINDS.get(error['type'], error['msg'][:1].lower() + error['msg'][1:])}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-__all__ = ["is_url", "redacted", "redacted_text"]
+__all__ = ["is_url", "redacted", "redacted_text", "told_value"]
 
 #: A scheme of two letters or more; one letter is a Windows drive.
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -19,6 +19,8 @@ _TOKEN = re.compile(
     r"(?<![a-zA-Z0-9])(?:(?=[a-zA-Z]*\d)(?=\d*[a-zA-Z])[a-zA-Z0-9]{12,}|[A-Z]{16,}|[a-zA-Z0-9]{24,})(?![a-zA-Z0-9])"
     r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 )
+#: What stands last in RTMP's path, behind the name of an application, is the key of the stream.
+_STREAM_KEY = re.compile(r"(?<=[^/]/)[^/]+/*$")
 #: User and password in an address without scheme, or with too few slashes: a colon, and an "@" behind it in one word. A
 #: drive's letter is no user, nor is `synthetic:WIDTHxHEIGHT@RATE`, and what has a scheme was looked at before.
 _BARE = re.compile(
@@ -52,6 +54,8 @@ def redacted(url: str) -> str:
         return f"{parts.scheme}://{parts.path}"
     # Cameras also take passwords and tokens in the query.
     path = "/".join("…" if _TOKEN.search(part) else part for part in _PATH_VALUES.sub("…", parts.path).split("/"))
+    if parts.scheme.startswith("rtmp"):
+        path = _STREAM_KEY.sub("…", path)
     return urlunsplit((parts.scheme, parts.netloc, path, "…" if parts.query else "", ""))
 
 
@@ -60,3 +64,9 @@ def redacted_text(text: str) -> str:
     if "://" in text:
         text = _ADDRESS.sub(lambda found: redacted(found[0]), text)
     return _BARE.sub("…@", text) if "@" in text else text
+
+
+def told_value(key: str, value: object) -> str:
+    """Give a value that does not fit its key as people may see it: texts of a source may be anything, passwords too."""
+    is_plain = isinstance(value, bool | int | float | None) or (isinstance(value, str) and is_url(value))
+    return redacted_text(repr(value)) if is_plain or not key.startswith("source") else "…"

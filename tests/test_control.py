@@ -278,6 +278,8 @@ def test_the_command(runtime: Path, cli: CommandLine, folder: Path, media: Modul
         refused = cli("control", "pause", "gate")
         assert (refused.code, refused.lines) == (2, ["posestream: error: there is no source 'gate'; there are: door"])
         assert cli("control", "add", "gone.mp4").code == 3
+        empty = cli("control", "add", "")
+        assert (empty.code, len(empty.lines), "address is empty" in empty.err) == (2, 1, True)
         assert head.end()[0] == 0
     assert messages(folder / "elsewhere" / "door.jsonl")[0]["pts"] == 0.5
 

@@ -91,6 +91,8 @@ def add_command(
     assignments: tuple[str, ...],
 ) -> int:
     """Take frames from one more source; it has the outputs that the run has for each."""
+    if not url.strip():
+        raise SettingsError("the source's address is empty: give a video file, a folder of pictures, a camera or a URL")
     # The run works in another folder.
     table: Raw = {"url": str(Path(url).absolute()) if is_file_like(url) else url}
     options = {"name": name, "start_s": start, "max_frames": max_frames}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posestream.stages.errors import SettingsError
+from posestream.stages.redact import redacted
 
 __all__ = ["LOOKAHEADS", "VideoSettings"]
 
@@ -47,7 +48,9 @@ class VideoSettings:
 
     def __post_init__(self) -> None:
         if self.path.suffix.lower() not in (".mp4", ".m4v", ".mov"):
-            raise SettingsError(f"video output {self.path} is no MP4; give it a name that ends with .mp4")
+            raise SettingsError(
+                f"video output {redacted(str(self.path))} is no MP4; give it a name that ends with .mp4"
+            )
         if self.preset not in LOOKAHEADS:
             raise SettingsError(f"video preset {self.preset!r} is unknown; choose one of {', '.join(LOOKAHEADS)}")
         if not 0 <= self.crf <= _MOST_CRF:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av.bitstream import BitStreamFilterContext
-from av.codec.context import CodecContext, Flags, ThreadType
+from av.codec.context import Flags, ThreadType
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
@@ -72,7 +72,7 @@ class StreamCodec:
             # Whoever connects anew finds out all about it, and whether the hardware can decode it.
             self.is_lost = True
             return
-        self._name, self._context = name, CodecContext.create(name, "r")
+        self._name, self._context = name, VideoCodecContext.create(name, "r")
         _set_threads(self._context, is_live=True)
 
     def _is_codec(self, name: str) -> bool:

@@ -27,6 +27,11 @@ class LinkPhase(StrEnum):
     FAILED = "failed"
 
     @property
+    def is_absence(self) -> bool:
+        """True where no frames come although they are wanted: one attempt after the other is still the same absence."""
+        return self in (LinkPhase.CONNECTING, LinkPhase.STALLED, LinkPhase.BACKING_OFF)
+
+    @property
     def is_final(self) -> bool:
         """True where nothing follows any more."""
         return self in (LinkPhase.ENDED, LinkPhase.FAILED)
@@ -42,7 +47,7 @@ class LinkState:
 
 
 class LinkStates:
-    """Follows a source from phase to phase; a phase that goes on keeps its beginning."""
+    """Follows a source from phase to phase; one that goes on keeps its beginning, and so does an absence."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -56,6 +61,7 @@ class LinkStates:
         why = redacted_text(why)
         if self.now.phase.is_final or (phase, why) == (self.now.phase, self.now.why):
             return False
-        since_s = self.now.since_s if phase is self.now.phase else self._clock()
+        is_absence = phase.is_absence and self.now.phase.is_absence
+        since_s = self.now.since_s if phase is self.now.phase or is_absence else self._clock()
         self.now = LinkState(phase, since_s, why)
         return True

@@ -138,7 +138,7 @@ class LiveSource(ClosedAtExit):
         """Let go of the connection; may be called more than once. A reader that hangs is not waited for."""
         with self.link.changed:
             self._give_up()
-            self._go(LinkPhase.ENDED, "it was closed")
+            self._go(LinkPhase.ENDED, "it was stopped" if self.link.is_stopped else "it was closed")
             hung, self._hung = self._hung, []
         for reader in hung:
             reader.join(_CLOSE_S)

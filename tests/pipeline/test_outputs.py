@@ -183,3 +183,13 @@ def test_a_patterns_own_pictures_are_inputs(tmp_path: Path) -> None:
     output = {"overwrite": True, "csv": {"path": str(inner / "a.jpg")}}
     assert "is also an input" in refused(output, "door", inputs=(inner / "*.jpg",))
     plan({"images": {"folder": str(tmp_path / "rendered")}}, "door", inputs=(inner / "*.jpg",))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "coco", "video", "images", "openpose_json"])
+def test_an_address_is_no_output(kind: str) -> None:
+    """An address in an output's place, as a forgotten path gives it, is refused without its password."""
+    key = "folder" if kind in ("images", "openpose_json") else "path"
+    line = refused({kind: {key: "rtsp://me:secret@door/{x}"}}, "door")
+    # A video is refused for its name's end before that.
+    assert "output rtsp://door/{x} is an address" in line or kind == "video"
+    assert "secret" not in line

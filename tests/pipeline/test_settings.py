@@ -119,7 +119,7 @@ def test_keys_are_checked_before_values() -> None:
         ({"replicas": {"requests": -1}}, "replicas.requests = -1: "),
         ({"replicas": {"window": 1001}}, "replicas.window = 1001: "),
         ({"replicas": {"devices": "cpu"}}, "replicas.devices = 'cpu': "),
-        ({"source": [{"url": "a", "start_s": "soon"}]}, "source.0.start_s = 'soon': "),
+        ({"source": [{"url": "a", "start_s": "soon"}]}, "source.0.start_s = …: "),
         ({"source": [{"url": 7}]}, "source.0.url = 7: "),
         ({"output": {"overwrite": "perhaps"}}, "output.overwrite = 'perhaps': "),
         ({"output": {"jsonl": {"path": 7}}}, "output.jsonl.path = 7: "),
@@ -302,3 +302,25 @@ def test_wrong_values_are_told_without_passwords():
         Settings.parse({"source": ["rtsp://me:secret@door/live"]})
     assert "rtsp://door/live" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"transport": "secret"},
+        {"url": {"a": "secret"}},
+        {"max_age_s": "secret"},
+        {"roi": ["secret"]},
+        {"fps": "se@cret"},
+    ],
+)
+def test_a_password_under_a_wrong_key_is_not_told(table: dict[str, Any]) -> None:
+    """A text that does not fit its key in a source's table may be anything: the key is told, and what belongs there."""
+    line = wrong({"source": [{"url": "rtsp://door/live", **table}]})
+    assert f"source.0.{next(iter(table))}" in line
+    assert "cret" not in line
+
+
+def test_numbers_of_a_source_are_told() -> None:
+    """A number that does not fit is told as it is."""
+    assert "source.0.step = 1.5" in wrong({"source": [{"url": "rtsp://door/live", "step": 1.5}]})

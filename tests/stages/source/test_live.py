@@ -145,6 +145,8 @@ def test_offline_at_the_start(live):
     taker.wait_for(LinkPhase.BACKING_OFF, "Connection refused")
     taker.source.link.stop()
     taker.join()
+    taker.source.close()
+    assert (taker.source.link.now.phase, taker.source.link.now.why) == (LinkPhase.ENDED, "it was stopped")
     assert line.count == 1
     assert "gave no picture" in str(taker.error)
 

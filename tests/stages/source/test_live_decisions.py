@@ -126,13 +126,26 @@ def test_gate_survives_a_jump():
     assert [gate.takes(pts_s) for pts_s in (0.0, 0.5, 1000.0, 1000.5, 3.0, 3.5)] == [True, False] * 3
 
 
+def test_an_absence_keeps_its_beginning():
+    """However often it is tried again, it is told since when no frames come."""
+    seconds = iter(range(10))
+    states = LinkStates(lambda: next(seconds))
+    states.go(LinkPhase.LIVE)
+    for phase in (LinkPhase.STALLED, LinkPhase.BACKING_OFF, LinkPhase.CONNECTING, LinkPhase.BACKING_OFF):
+        states.go(phase)
+        assert (states.now.phase, states.now.since_s) == (phase, 2)
+    states.go(LinkPhase.LIVE)
+    assert states.now.since_s == 3
+
+
 def test_states_keep_their_beginning():
     """A phase that goes on keeps its beginning though its reason changes, and nothing follows an end."""
     seconds = iter(range(10))
     states = LinkStates(lambda: next(seconds))
+    assert states.go(LinkPhase.LIVE)
     assert states.go(LinkPhase.BACKING_OFF, "refused")
     assert states.go(LinkPhase.BACKING_OFF, "wrong password for rtsp://me:secret@host/a")
-    assert (states.now.since_s, states.now.why) == (1, "wrong password for rtsp://host/a")
+    assert (states.now.since_s, states.now.why) == (2, "wrong password for rtsp://host/a")
     assert not states.go(LinkPhase.BACKING_OFF, states.now.why)
     assert states.go(LinkPhase.ENDED)
     assert not states.go(LinkPhase.LIVE)
