@@ -34,6 +34,10 @@ __all__ = ["Events"]
 
 _log = logging.getLogger(__name__)
 
+#: What replicas say once they know whom they serve.
+_OfReplicas = ReplicaHello | Heartbeat | Result | Failed | ReplicaBye
+_OF_REPLICAS = (ReplicaHello, Heartbeat, Result, Failed, ReplicaBye)
+
 
 class Events:
     """Tells the `Dispatcher` what a message says. Whether its sender may say it was asked before."""
@@ -62,7 +66,10 @@ class Events:
 
     def do(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
         """Give what is to be done about a message; one that is not known is a KeyError."""
-        return self._handlers[type(envelope.message)](envelope, now_s)
+        message = envelope.message
+        if isinstance(message, _OF_REPLICAS) and message.head != self._serve.head:
+            return self._of_another_head(message)
+        return self._handlers[type(message)](envelope, now_s)
 
     def _table(self) -> dict[type, Callable[[Envelope, float], Sequence[Action]]]:
         """The event of each message."""
@@ -84,6 +91,13 @@ class Events:
             Failed: event(self._failed),
             ReplicaBye: event(self._replica_bye),
         }
+
+    def _of_another_head(self, message: _OfReplicas) -> Sequence[Action]:
+        """Take nothing of a replica that serves a head that was here before; it is told so when it beats."""
+        _log.debug("%s of %s, which serves another head", type(message).__name__, message.replica)
+        if isinstance(message, Heartbeat | ReplicaHello):
+            self._replicas.send(message.replica, Heard(self._serve.head))
+        return ()
 
     def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
         actions = self._dispatcher.lane_joined(
@@ -116,7 +130,7 @@ class Events:
         return leave(bye.replica, now_s)
 
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
-        self._replicas.send(beat.replica, Heard())
+        self._replicas.send(beat.replica, Heard(self._serve.head))
         return self._dispatcher.replica_heard(
             beat.replica,
             now_s,

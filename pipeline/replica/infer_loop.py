@@ -14,7 +14,7 @@ import zmq
 
 from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
-from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
+from posestream.pipeline.errors import DecodeError, HeadError, OtherHeadError, PipelineError
 from posestream.pipeline.replica.frame_job import FrameJob
 from posestream.pipeline.replica.freshness import Freshness, whole_batches
 from posestream.pipeline.replica.progress import ReplicaProgress
@@ -93,19 +93,19 @@ class InferLoop:
 
     def run(self) -> None:
         """Work until stopped; then finish what is held, and say goodbye."""
-        name = self._state.name
+        name, head = self._state.name, self._state.head
         with Sockets(self._context) as sockets:
             self._tasks = sockets.open(zmq.DEALER, connect=self._replicas_address, identity=name)
             self._fields = sockets.open(zmq.PUSH, connect=self._fields_address)
             self._people = sockets.open(zmq.PULL, bind=self._people_address)
-            bye = ReplicaBye(name, False, "")
+            bye = ReplicaBye(name, head, False, "")
             try:
-                send(self._tasks, ReplicaHello(name, "", 0, 1))
+                send(self._tasks, ReplicaHello(name, head, "", 0, 1))
                 with closing(self._open_engine()) as engine:
                     self._announce(engine)
                     self._work(engine)
             except BaseException as error:
-                bye = ReplicaBye(name, True, str(error))
+                bye = ReplicaBye(name, head, True, str(error))
                 raise
             finally:
                 if not self._state.has_grouping_ended.is_set():
@@ -120,7 +120,10 @@ class InferLoop:
         state.fresh = self._freshness.frames(engine)
         state.description = engine.description
         state.is_ready.set()
-        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits, state.batch, state.fresh))
+        send(
+            self._tasks,
+            ReplicaHello(state.name, state.head, engine.description, state.credits, state.batch, state.fresh),
+        )
 
     def _work(self, engine: Engine) -> None:
         """Go round: what has come, what is done, what can begin."""
@@ -156,7 +159,13 @@ class InferLoop:
             elif isinstance(message, Stop):
                 self._state.stopping.set()
             elif isinstance(message, Heard):
-                self._heard_s = time.monotonic()
+                self._hear(message)
+
+    def _hear(self, heard: Heard) -> None:
+        """Note that the head is there, unless it is another one: what is held here is of no use to that."""
+        if heard.head != self._state.head:
+            raise OtherHeadError(f"another head is at {self._replicas_address} now")
+        self._heard_s = time.monotonic()
 
     def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
         """Queue frames, and give back those whose pictures do not fit."""
@@ -265,7 +274,7 @@ class InferLoop:
 
     def _fail(self, task: Task, error: Exception) -> None:
         self._held.pop(FrameKey(task.source, task.seq), None)
-        send(self._tasks, Failed(self._state.name, task.source, task.seq, str(error)))
+        send(self._tasks, Failed(self._state.name, self._state.head, task.source, task.seq, str(error)))
 
     @property
     def _is_beat_due(self) -> bool:
@@ -277,7 +286,9 @@ class InferLoop:
         # What has come while the engine compiled is held as well.
         self._take()
         state = self._state
-        send(self._tasks, Heartbeat(state.name, is_loading, state.credits, state.batch, state.fresh, tuple(self._held)))
+        held = tuple(self._held)
+        beat = Heartbeat(state.name, state.head, is_loading, state.credits, state.batch, state.fresh, held)
+        send(self._tasks, beat)
 
 
 def _envelopes(socket: ZmqSocket) -> list[Envelope]:

@@ -10,8 +10,10 @@ __all__ = ["ReplicaProgress"]
 class ReplicaProgress:
     """What a replica tells of itself; written by its threads, read by others."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, head: str) -> None:
         self.name = name
+        #: The head that it serves, as in `Serve`.
+        self.head = head
         self.description = ""
         #: Set when the engine is open.
         self.is_ready = threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,12 +55,13 @@ class Serving:
 
 
 def serve_message(spec: NetworkSpec, settings: Settings) -> Serve:
-    """Say what the replicas of a job are to serve."""
+    """Say what the replicas of a job are to serve, as a head that there was not before."""
     digests = tuple(file.digest for file in spec.files)
     group = _GROUP.dump_json(settings.group).decode()
     network = settings.network
     replicas = settings.replicas
     return Serve(
+        secrets.token_hex(8),
         spec.name,
         digests,
         network.precision,

@@ -13,9 +13,9 @@ import zmq
 from posestream.models.choice import AUTO
 from posestream.models.engines import check_device
 from posestream.models.weights import WeightStore
-from posestream.pipeline.errors import DecodeError, ExitCode, HeadError, PipelineError
+from posestream.pipeline.errors import DecodeError, ExitCode, HeadError, OtherHeadError, PipelineError
 from posestream.pipeline.replica.replica import Replica
-from posestream.pipeline.replica.serving import Serving, serving_of
+from posestream.pipeline.replica.serving import serving_of
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
 from posestream.pipeline.wire.messages import Join, Serve
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, receive, send
@@ -32,7 +32,7 @@ _LOOK_S = 0.1
 
 
 class Worker:
-    """Asks a head what to serve, serves it, and ends when the head does.
+    """Asks a head what to serve, serves it, and ends when the head does, unless another one is in its place by then.
 
     Args:
         address: where the head listens, such as "tcp://10.0.0.5:5555".
@@ -46,7 +46,6 @@ class Worker:
         self._guard = guard
         self._device = device
         self._patience_s = patience_s
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._is_stopping = False
 
     def stop(self) -> None:
@@ -66,24 +65,42 @@ class Worker:
         context: ZmqContext = zmq.Context()
         # For all its sockets: those within the process take no notice.
         self._guard.apply(context, self._address)
-        serve = self._ask(context)
+        while self._serve_one(context):
+            _log.warning("another head is at %s; it is asked what to serve", self._address)
+        context.term()
+        return ExitCode.DONE
+
+    def _serve_one(self, context: ZmqContext) -> bool:
+        """Serve the head that is there to its end, or ours; True if another one has taken its place."""
+        # Another name for each, so that nothing that is still on its way is taken for what is said now.
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        serve = self._ask(context, name)
         if serve is None:
-            return ExitCode.DONE
+            return False
         serving = serving_of(serve, self._device, WeightStore.from_environment())
         _log.info("serving %s on %s for %s", serving.spec.name, serving.device, self._address)
-        return self._serve(context, serving)
+        replica = Replica(name, serve.head, context, self._address, serving, lambda: None, self._patience_s)
+        replica.start()
+        while not replica.join(time.monotonic() + _LOOK_S):
+            if self._is_stopping:
+                replica.stop()
+        if isinstance(replica.error, OtherHeadError):
+            return not self._is_stopping
+        if replica.error is not None:
+            raise replica.error
+        return False
 
-    def _ask(self, context: ZmqContext) -> Serve | None:
+    def _ask(self, context: ZmqContext, name: str) -> Serve | None:
         """Ask the head what it wants; None if stopped meanwhile."""
         deadline_s = time.monotonic() + self._patience_s
         with Sockets(context) as sockets:
             try:
-                head = sockets.open(zmq.DEALER, connect=self._address, identity=self._name)
+                head = sockets.open(zmq.DEALER, connect=self._address, identity=name)
             except zmq.ZMQError as error:
                 raise SettingsError(f"--connect {self._address}: {error.strerror}; write tcp://HOST:PORT") from error
             while time.monotonic() < deadline_s and not self._is_stopping:
                 try:
-                    send(head, Join(self._name, self._device))
+                    send(head, Join(name, self._device))
                 except PipelineError:
                     break  # a head that turns a key away leaves nobody to send to
                 if head.poll(int(_ASK_S * 1000)):
@@ -92,17 +109,6 @@ class Worker:
             return None
         hint = "; does it allow this key?" if self._guard.keys is not None else ""
         raise HeadError(f"no head answers at {self._address}{hint}")
-
-    def _serve(self, context: ZmqContext, serving: Serving) -> ExitCode:
-        replica = Replica(self._name, context, self._address, serving, lambda: None, self._patience_s)
-        replica.start()
-        while not replica.join(time.monotonic() + _LOOK_S):
-            if self._is_stopping:
-                replica.stop()
-        if replica.error is not None:
-            raise replica.error
-        context.term()
-        return ExitCode.DONE
 
 
 def _answer(message: object) -> Serve:

@@ -1,4 +1,8 @@
-"""The messages between a replica and the dispatcher: what it can hold, what it is given and what it gives back."""
+"""The messages between a replica and the dispatcher: what it can hold, what it is given and what it gives back.
+
+`head` in what a replica says is the head that it serves, as in `Serve`: one that outlives its head may be heard by
+another one at the same address, which must take nothing of it for its own.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +39,7 @@ class ReplicaHello:
     """
 
     replica: str
+    head: str
     #: Its engine in a few words, for people; empty while it loads.
     description: str
     credits: _Frames
@@ -52,6 +57,7 @@ class Heartbeat:
     """
 
     replica: str
+    head: str
     is_loading: bool
     credits: _Frames
     batch: _Frames
@@ -65,6 +71,7 @@ class Result:
     """A replica has a frame's people; gives one credit back. Payloads as in `Posed`."""
 
     replica: str
+    head: str
     posed: Posed
 
 
@@ -73,6 +80,7 @@ class Failed:
     """A replica could not do this frame; gives one credit back."""
 
     replica: str
+    head: str
     source: str
     seq: int
     error: str
@@ -83,6 +91,7 @@ class ReplicaBye:
     """A replica leaves; what it holds is to be given to others. `has_failed`: one of the frames may be to blame."""
 
     replica: str
+    head: str
     has_failed: bool
     #: What made it leave, for people; empty where it was asked to.
     error: str
@@ -100,6 +109,8 @@ class Join:
 class Serve:
     """What a replica is to serve: a network by name and digests, how often each frame is seen, and how to group."""
 
+    #: The head that wants it: chance, and another one at every start.
+    head: str
     model: str
     digests: tuple[str, ...]
     precision: str
@@ -116,7 +127,9 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The dispatcher heard a heartbeat: the head is alive."""
+    """The dispatcher heard a heartbeat: the head is alive, if it is still the one that the replica serves."""
+
+    head: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,10 +166,10 @@ def check_types(record: object) -> None:
 
 
 @pytest.mark.parametrize("number", [-1, -1000, (1 << 16) + 1, 2**40, 2**62])
-@pytest.mark.parametrize("at", [3, 4, 5], ids=["credits", "batch", "fresh"])
+@pytest.mark.parametrize("at", [4, 5, 6], ids=["credits", "batch", "fresh"])
 def test_counts_out_of_range_are_refused(at: int, number: int) -> None:
     """A replica cannot have less than no room, which would be taken from all others, nor more than any can have."""
-    values: list[object] = ["Heartbeat", "worker", False, 4, 1, 0, []]
+    values: list[object] = ["Heartbeat", "worker", "head", False, 4, 1, 0, []]
     assert decode(frames(msgpack.packb(values))).message
     values[at] = number
     with pytest.raises(DecodeError, match="out of range"):
@@ -297,4 +297,6 @@ def test_a_name_is_read_back_exactly() -> None:
     """Names in any script survive."""
     for name in ("door", "Tür-7", "門", "🚪"):
         assert decode(frames(*encode(Finished(name)))).message == Finished(name)
-        assert decode(frames(*encode(ReplicaHello(name, "", 0, 1)))).message == ReplicaHello(name, "", 0, 1)
+        assert decode(frames(*encode(ReplicaHello(name, "head", "", 0, 1)))).message == ReplicaHello(
+            name, "head", "", 0, 1
+        )

@@ -1,0 +1,58 @@
+"""Workers as processes of their own, and the heads that they serve."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from posestream.pipeline.bench.ports import free_ports
+from posestream.pipeline.bench.program import Program
+from posestream.pipeline.bench.scene import SYNTHETIC, Scene, make_scene, messages
+
+from .e2e import DEADLINE_S
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc, which only Linux has")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """Give a clip and recorded maps."""
+    return make_scene(tmp_path_factory.mktemp("scene"), frames=40, service_ms=5.0)
+
+
+def wait_until(is_so: Callable[[], object], *programs: Program) -> None:
+    """Wait for what other processes do."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline_s, [program.errors for program in programs]
+        time.sleep(0.02)
+
+
+def test_a_worker_that_outlives_its_head_serves_the_next_one_as_that_wants(tmp_path: Path, scene: Scene) -> None:
+    """A head at the address of one that was killed has its own settings' results of the worker that is still there."""
+    address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    listens = ("--listen", address, "--set", 'replicas.devices=["none"]')
+    alone = Program(tmp_path, *scene.words(tmp_path / "alone.jsonl", "--single-person"))
+    with alone:
+        assert alone.wait(DEADLINE_S) == 0, alone.errors
+    expected = messages(tmp_path / "alone.jsonl")
+    assert expected != scene.expected
+    first_lines = tmp_path / "first.jsonl"
+    with (
+        Program(tmp_path, *scene.words(first_lines, *listens, source=SYNTHETIC)) as first,
+        Program(tmp_path, "worker", "--connect", address, "--device", scene.device) as worker,
+    ):
+        wait_until(lambda: first_lines.exists() and first_lines.stat().st_size, first, worker)
+        first.signal(signal.SIGKILL)
+        first.wait(DEADLINE_S)
+        with Program(tmp_path, *scene.words(tmp_path / "second.jsonl", *listens, "--single-person")) as second:
+            assert second.wait(DEADLINE_S) == 0, second.errors
+        assert worker.wait(DEADLINE_S) == 0, worker.errors
+        told = [line for line in worker.errors if "another head" in line]
+    assert messages(tmp_path / "second.jsonl") == expected
+    assert len(told) == 1
