@@ -11,6 +11,7 @@ __all__ = [
     "DecodeError",
     "ExitCode",
     "HeadError",
+    "HungError",
     "OtherHeadError",
     "PipelineError",
     "ReplicaError",
@@ -46,6 +47,10 @@ class OtherHeadError(HeadError):
 
 class ReplicaError(PipelineError):
     """Replicas kept failing."""
+
+
+class HungError(ReplicaError):
+    """An inference, or grouping, has not ended for so long that it never will."""
 
 
 class DecodeError(PipelineError):

@@ -56,3 +56,21 @@ def test_a_worker_that_outlives_its_head_serves_the_next_one_as_that_wants(tmp_p
         told = [line for line in worker.errors if "another head" in line]
     assert messages(tmp_path / "second.jsonl") == expected
     assert len(told) == 1
+
+
+def test_a_worker_whose_engine_hangs_leaves_and_another_one_does_its_frames(tmp_path: Path, scene: Scene) -> None:
+    """An inference that never ends makes its worker's process end with 6 and say what hangs; nothing is missing."""
+    address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    service_ms, maps = scene.device.removeprefix("simulated:").split(":", 1)
+    options = ("--listen", address, "--set", 'replicas.devices=["none"]', "--set", "replicas.hang_s=1")
+    join = ("worker", "--connect", address, "--device")
+    with (
+        Program(tmp_path, *scene.words(tmp_path / "lines.jsonl", *options)) as head,
+        Program(tmp_path, *join, f"simulated:{service_ms}@5:{maps}") as hung,
+    ):
+        assert hung.wait(DEADLINE_S) == 6, hung.errors
+        with Program(tmp_path, *join, scene.device) as well:
+            assert head.wait(DEADLINE_S) == 0, head.errors
+            assert well.wait(DEADLINE_S) == 0, well.errors
+        assert "of clip has not ended for" in hung.errors[-1]
+    assert messages(tmp_path / "lines.jsonl") == scene.expected

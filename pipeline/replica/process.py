@@ -115,7 +115,8 @@ def run_replica(settings: Any, parent: Parent) -> ExitCode:
     parent.watch({STOP: replica.stop}, replica.stop)
     replica.start()
     while not replica.join(time.monotonic() + _LOOK_S):
-        pass
+        if replica.hangs and not replica.join(time.monotonic() + _LOOK_S):
+            return ExitCode.REPLICAS  # with all of its threads: its engine may never let itself be closed
     context.term()
     return ExitCode.DONE if replica.error is None else exit_code_of(replica.error)
 

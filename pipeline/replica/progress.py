@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from posestream.pipeline.errors import HungError
+
 __all__ = ["ReplicaProgress"]
 
 
@@ -22,6 +24,8 @@ class ReplicaProgress:
         self.abandoned = threading.Event()
         #: Set when the grouping's thread has ended.
         self.has_grouping_ended = threading.Event()
+        #: What will never end, and what it is thus of no use for.
+        self.hang: HungError | None = None
         #: The credits that it will give, known once it is ready.
         self.credits = 0
         self.batch = 1

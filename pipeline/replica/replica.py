@@ -74,6 +74,11 @@ class Replica:
         return any(part.is_alive for part in self._parts)
 
     @property
+    def hangs(self) -> bool:
+        """True once an inference, or grouping, hangs, so that it may never end by itself."""
+        return self._state.hang is not None
+
+    @property
     def is_killable(self) -> bool:
         """Never: a thread cannot be ended from outside."""
         return False
@@ -81,7 +86,7 @@ class Replica:
     @property
     def error(self) -> BaseException | None:
         """What stopped it; the work loop stops because of the grouping, never the other way round."""
-        return next((part.error for part in reversed(self._parts) if part.error), None)
+        return self._state.hang or next((part.error for part in reversed(self._parts) if part.error), None)
 
     def start(self) -> None:
         """Start to load."""

@@ -37,6 +37,7 @@ class Serving:
     precision: str
     requests: int
     batch: int
+    hang_s: float
     group_settings: GroupSettings
     ensemble_settings: EnsembleSettings
 
@@ -67,6 +68,7 @@ def serve_message(spec: NetworkSpec, settings: Settings) -> Serve:
         network.precision,
         replicas.requests,
         replicas.batch,
+        replicas.hang_s,
         group,
         network.flip,
         network.scales,
@@ -98,6 +100,7 @@ def serving_of(serve: Serve, device: str, store: WeightStore) -> Serving:
         serve.precision,
         serve.requests,
         serve.batch,
+        serve.hang_s,
         group,
         ensemble,
     )

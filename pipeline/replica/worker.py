@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 _ASK_S = 1.0
 #: How often the worker's loop looks, in seconds.
 _LOOK_S = 0.1
+#: How long an engine that hangs may take to be closed, in seconds.
+_CLOSING_S = 1.0
 
 
 class Worker:
@@ -82,6 +84,8 @@ class Worker:
         replica = Replica(name, serve.head, context, self._address, serving, lambda: None, self._patience_s)
         replica.start()
         while not replica.join(time.monotonic() + _LOOK_S):
+            if replica.hangs and not replica.join(time.monotonic() + _CLOSING_S):
+                break  # its engine may never let itself be closed; the process ends with it
             if self._is_stopping:
                 replica.stop()
         if isinstance(replica.error, OtherHeadError):

@@ -117,6 +117,7 @@ class Serve:
     requests: int
     #: As in `[replicas]`.
     batch: _Frames
+    hang_s: float
     #: The `[group]` table as JSON.
     group: str
     #: True: mirrored too.

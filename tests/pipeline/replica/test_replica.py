@@ -17,7 +17,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
-from posestream.pipeline.errors import OtherHeadError
+from posestream.pipeline.errors import HungError, OtherHeadError
 from posestream.pipeline.replica import infer_loop as infer_loop_module
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import Serving
@@ -38,7 +38,7 @@ from posestream.pipeline.wire.messages import (
 from posestream.pipeline.wire.sockets import Sockets, receive_from, send_to
 from posestream.stages.ensemble import Ensemble, EnsembleSettings
 from posestream.stages.group.group import Group, GroupSettings
-from posestream.stages.items import FrameKey
+from posestream.stages.items import FieldMaps, FrameKey, Poses
 
 #: Nothing here takes longer.
 DEADLINE_S = 60.0
@@ -68,12 +68,15 @@ class Desk:
         open_engine: Callable[[], Engine],
         group: Callable[..., Any] | None = None,
         seen: EnsembleSettings | None = None,
+        hang_s: float = 60.0,
     ) -> Replica:
         """Start a replica with this engine."""
         grouping = group or Group(self._spec.layout, GroupSettings())
         spec = self._spec
         ensemble = Ensemble(spec.layout, spec.stride, spec.input.multiple, seen)
-        serving = SimpleNamespace(opener=open_engine, group=lambda: grouping, ensemble=lambda: ensemble, spec=spec)
+        serving = SimpleNamespace(
+            opener=open_engine, group=lambda: grouping, ensemble=lambda: ensemble, spec=spec, hang_s=hang_s
+        )
         self.replica = Replica("r1", HEAD, self._context, "inproc://desk", cast(Serving, serving), lambda: None)
         self.replica.start()
         return self.replica
@@ -491,3 +494,56 @@ def test_it_gives_up_what_it_holds_for_a_head_that_has_gone(desk: Desk, spec: Ne
     assert desk.expect(ReplicaBye).head == HEAD
     assert replica.join(time.monotonic() + DEADLINE_S)
     assert isinstance(replica.error, OtherHeadError)
+
+
+def test_a_replica_whose_engine_hangs_leaves_and_names_the_frame(
+    desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inference that never ends makes the replica say goodbye as failed, before its engine lets it be closed."""
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.02)
+    may_close = threading.Event()
+
+    class Stuck(ManualEngine):
+        def close(self) -> None:
+            assert may_close.wait(DEADLINE_S)
+            super().close()
+
+    engine = Stuck(spec)
+    replica = desk.start(lambda: engine, hang_s=0.3)
+    desk.ready()
+    desk.give(task(0), task(1))
+    desk.expect(ReplicaHello)
+    engine.wait_for_submission()
+    engine.finish()
+    assert desk.expect(Result).posed.seq == 0
+    bye = desk.expect(ReplicaBye)
+    assert bye.has_failed
+    assert bye.error.startswith("the inference of frame 1 of door has not ended for")
+    assert replica.is_alive
+    may_close.set()
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert replica.hangs
+    assert isinstance(replica.error, HungError)
+
+
+def test_a_replica_whose_grouping_hangs_leaves_and_names_the_frame(
+    desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grouping that never ends is found as well, although the work loop goes round."""
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.02)
+    may_end = threading.Event()
+
+    def stuck(maps: FieldMaps) -> Poses:
+        assert may_end.wait(DEADLINE_S)
+        return Poses(maps.key, ())
+
+    replica = desk.start(lambda: FakeEngine(spec), stuck, hang_s=0.3)
+    desk.ready()
+    desk.give(task(0))
+    desk.expect(ReplicaHello)
+    bye = desk.expect(ReplicaBye)
+    assert bye.has_failed
+    assert bye.error.startswith("the grouping of frame 0 of door has not ended for")
+    may_end.set()
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert isinstance(replica.error, HungError)
