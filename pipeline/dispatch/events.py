@@ -34,6 +34,8 @@ __all__ = ["Events"]
 
 _log = logging.getLogger(__name__)
 
+#: How much longer than a replica had a frame it may say to have worked on it, in seconds: clocks differ a little.
+_CLOCKS_APART_S = 1.0
 #: What replicas say once they know whom they serve.
 _OfReplicas = ReplicaHello | Heartbeat | Result | Failed | ReplicaBye
 _OF_REPLICAS = (ReplicaHello, Heartbeat, Result, Failed, ReplicaBye)
@@ -157,14 +159,16 @@ class Events:
         assert isinstance(result, Result)  # noqa: S101 - the table of handlers says so
         posed = result.posed
         key = FrameKey(posed.source, posed.seq)
-        if not is_whole(posed, envelope.payloads):
-            self._ignore(f"a result of {result.replica} whose payloads do not fit")
+        held_s = self._dispatcher.held_s(result.replica, key, now_s)
+        is_possible = held_s is None or posed.infer_s + posed.group_s <= held_s + _CLOCKS_APART_S
+        if not is_possible or not is_whole(posed, envelope.payloads, self._serve.keypoints):
+            self._ignore(f"a result of {result.replica} that cannot be right")
             return self._dispatcher.failed(result.replica, key, now_s)
         return self._dispatcher.result(result.replica, key, posed.infer_s, now_s)
 
     def _failed(self, failed: Failed, now_s: float) -> Sequence[Action]:
         key = FrameKey(failed.source, failed.seq)
-        if self._dispatcher.has(failed.replica, key):
+        if self._dispatcher.held_s(failed.replica, key, now_s) is not None:
             _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
         else:
             # Whoever has no frame could fill the log with any number of them.

@@ -65,6 +65,7 @@ def serve_message(spec: NetworkSpec, settings: Settings) -> Serve:
         secrets.token_hex(8),
         spec.name,
         digests,
+        len(spec.layout.keypoints),
         network.precision,
         replicas.requests,
         replicas.batch,

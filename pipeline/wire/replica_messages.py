@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Le
 
-from posestream.pipeline.wire.lane_messages import Posed, Task
+from posestream.pipeline.wire.lane_messages import Keypoints, Posed, Task
 from posestream.stages.items import FrameKey
 
 __all__ = [
@@ -113,6 +113,8 @@ class Serve:
     head: str
     model: str
     digests: tuple[str, ...]
+    #: How many each person has in its layout.
+    keypoints: Keypoints
     precision: str
     requests: int
     #: As in `[replicas]`.

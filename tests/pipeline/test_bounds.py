@@ -8,7 +8,9 @@ import socket as plain_socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import pytest
 import zmq
 
@@ -18,7 +20,21 @@ from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.replica.serving import serve_message
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervision.part import Part
-from posestream.pipeline.wire.messages import Failed, Heard, Heartbeat, Message, Posed, ReplicaBye, ReplicaHello, Result
+from posestream.pipeline.wire.identities import results_identity, tasks_identity
+from posestream.pipeline.wire.messages import (
+    Failed,
+    Heard,
+    Heartbeat,
+    LaneHello,
+    Message,
+    Posed,
+    Recall,
+    ReplicaBye,
+    ReplicaHello,
+    Result,
+    Task,
+    Work,
+)
 from posestream.pipeline.wire.sockets import Addresses, Sockets, receive, send
 
 from .conftest import DEADLINE_S
@@ -156,3 +172,31 @@ def test_failures_of_frames_that_nobody_gave_are_not_told(
             send(stranger, Failed("evil", HEAD, "door", seq, "nothing"))
         wait_until(lambda: loop.malformed == 200)
     assert 1 <= len(caplog.records) <= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [({"keypoints": 3}, 0.5), ({"infer_s": 1e300}, 0.5), ({"group_s": 60.0}, 0.5), ({}, np.inf), ({}, -5.0)],
+)
+def test_a_result_that_cannot_be_right_is_a_failure_of_its_replica(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str, changes: dict[str, Any], value: float
+) -> None:
+    """Another layout's people, times longer than the frame was away, and places in no picture: none reaches a lane."""
+    task = Task("door", 0, 0.0, 16, 24, 1.0, 1.0, 24, 16)
+    posed = dataclasses.replace(Posed("door", 0, 1, 18, False, 0.01, 0.001), **changes)
+    with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
+        lanes = Addresses.inproc("bounds").lanes
+        results = sockets.open(zmq.DEALER, connect=lanes, identity=results_identity("door"))
+        tasks = sockets.open(zmq.DEALER, connect=lanes, identity=tasks_identity("door"))
+        send(results, LaneHello("door", False, False, None, 0))
+        wait_until(lambda: results.poll(0))
+        send(tasks, task, [bytes(16 * 24 * 3)])
+        worker = sockets.open(zmq.DEALER, connect=port, identity="worker")
+        send(worker, ReplicaHello("worker", HEAD, "an engine", 1, 1))
+        assert worker.poll(int(DEADLINE_S * 1000))
+        assert receive(worker).message == Work((task,))
+        people = [np.full((1, posed.keypoints, 3), value, np.float32), np.full(1, 0.5, np.float32)]
+        send(worker, Result("worker", HEAD, posed), people)
+        assert tasks.poll(int(DEADLINE_S * 1000))
+        assert receive(tasks).message == Recall("door", 0)
+        assert (loop.malformed, loop.counts("door").posed, loop.counts("door").in_flight) == (1, 0, 1)
