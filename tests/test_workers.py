@@ -74,3 +74,18 @@ def test_a_worker_whose_engine_hangs_leaves_and_another_one_does_its_frames(tmp_
             assert well.wait(DEADLINE_S) == 0, well.errors
         assert "of clip has not ended for" in hung.errors[-1]
     assert messages(tmp_path / "lines.jsonl") == scene.expected
+
+
+def test_a_worker_joins_a_head_of_its_host_by_a_file(tmp_path: Path, runtime: Path, scene: Scene) -> None:
+    """`--listen ipc://PATH` and `--connect ipc://PATH` meet, do the job, and leave no file."""
+    path = runtime / "head"
+    lines = tmp_path / "lines.jsonl"
+    options = ("--listen", f"ipc://{path}", "--set", 'replicas.devices=["none"]')
+    with (
+        Program(tmp_path, *scene.words(lines, *options)) as head,
+        Program(tmp_path, "worker", "--connect", f"ipc://{path}", "--device", scene.device) as worker,
+    ):
+        assert head.wait(DEADLINE_S) == 0, head.errors
+        assert worker.wait(DEADLINE_S) == 0, worker.errors
+    assert messages(lines) == scene.expected
+    assert not path.exists()

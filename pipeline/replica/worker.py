@@ -37,7 +37,7 @@ class Worker:
     """Asks a head what to serve, serves it, and ends when the head does, unless another one is in its place by then.
 
     Args:
-        address: where the head listens, such as "tcp://10.0.0.5:5555".
+        address: where the head listens, such as "tcp://10.0.0.5:5555" or "ipc:///run/me/head".
         device: a device string, or "auto".
         patience_s: how long the head may be away, at the start and later, in seconds.
         guard: its keys, where the head wants keys.
@@ -101,7 +101,9 @@ class Worker:
             try:
                 head = sockets.open(zmq.DEALER, connect=self._address, identity=name)
             except zmq.ZMQError as error:
-                raise SettingsError(f"--connect {self._address}: {error.strerror}; write tcp://HOST:PORT") from error
+                raise SettingsError(
+                    f"--connect {self._address}: {error.strerror}; write tcp://HOST:PORT or ipc://PATH"
+                ) from error
             while time.monotonic() < deadline_s and not self._is_stopping:
                 try:
                     send(head, Join(name, self._device))
