@@ -14,6 +14,7 @@ from posestream.pipeline.dispatch.told import Report, Told
 from posestream.pipeline.wire.convert import is_whole
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import (
+    PROTOCOL,
     Failed,
     Heard,
     Heartbeat,
@@ -22,6 +23,7 @@ from posestream.pipeline.wire.messages import (
     LaneEnd,
     LaneHello,
     LaneReport,
+    OtherProtocol,
     ReplicaBye,
     ReplicaHello,
     Result,
@@ -119,7 +121,11 @@ class Events:
         return ()
 
     def _join(self, join: Join, _now_s: float) -> Sequence[Action]:
-        self._replicas.send(join.replica, self._serve)
+        if join.protocol == PROTOCOL:
+            self._replicas.send(join.replica, self._serve)
+        else:
+            self._replicas.send(join.replica, OtherProtocol(PROTOCOL))
+            self._ignore(f"{join.replica} speaks protocol {join.protocol}, this head {PROTOCOL}: another version")
         return ()
 
     def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:

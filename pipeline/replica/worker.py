@@ -13,12 +13,12 @@ import zmq
 from posestream.models.choice import AUTO
 from posestream.models.engines import check_device
 from posestream.models.weights import WeightStore
-from posestream.pipeline.errors import DecodeError, ExitCode, HeadError, OtherHeadError, PipelineError
+from posestream.pipeline.errors import DecodeError, ExitCode, HeadError, HungError, OtherHeadError, PipelineError
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import serving_of
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
-from posestream.pipeline.wire.messages import Join, Serve
-from posestream.pipeline.wire.sockets import Sockets, ZmqContext, receive, send
+from posestream.pipeline.wire.messages import PROTOCOL, Join, OtherProtocol, Serve
+from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, receive, send
 from posestream.stages.errors import SettingsError
 
 __all__ = ["Worker"]
@@ -59,7 +59,7 @@ class Worker:
 
         Raises:
             SettingsError: the address is none.
-            HeadError: there is no head, or it has gone.
+            HeadError: there is no head, it is of another version, or it has gone.
             ModelError, EngineError: the device is not here, or what the head wants cannot be served.
         """
         if self._device != AUTO:
@@ -67,8 +67,14 @@ class Worker:
         context: ZmqContext = zmq.Context()
         # For all its sockets: those within the process take no notice.
         self._guard.apply(context, self._address)
-        while self._serve_one(context):
-            _log.warning("another head is at %s; it is asked what to serve", self._address)
+        try:
+            while self._serve_one(context):
+                _log.warning("another head is at %s; it is asked what to serve", self._address)
+        except HungError:
+            raise  # its threads are left with their sockets, for which the context would wait
+        except Exception:
+            context.term()
+            raise
         context.term()
         return ExitCode.DONE
 
@@ -106,18 +112,27 @@ class Worker:
                 ) from error
             while time.monotonic() < deadline_s and not self._is_stopping:
                 try:
-                    send(head, Join(name, self._device))
+                    send(head, Join(name, self._device, PROTOCOL))
                 except PipelineError:
                     break  # a head that turns a key away leaves nobody to send to
                 if head.poll(int(_ASK_S * 1000)):
-                    return _answer(receive(head).message)
+                    return self._answer(head)
         if self._is_stopping:
             return None
         hint = "; does it allow this key?" if self._guard.keys is not None else ""
         raise HeadError(f"no head answers at {self._address}{hint}")
 
-
-def _answer(message: object) -> Serve:
-    if not isinstance(message, Serve):
-        raise DecodeError(f"the head answered with {type(message).__name__}")
-    return message
+    def _answer(self, head: ZmqSocket) -> Serve:
+        """Take what the head answered."""
+        try:
+            message = receive(head).message
+        except DecodeError as error:
+            raise HeadError(f"what answers at {self._address} is no head of this version: {error}") from error
+        if isinstance(message, OtherProtocol):
+            raise HeadError(
+                f"the head at {self._address} speaks protocol {message.protocol}, this worker {PROTOCOL}: install the "
+                "same version of posestream on both"
+            )
+        if not isinstance(message, Serve):
+            raise HeadError(f"what answers at {self._address} is no head: it said {type(message).__name__}")
+        return message

@@ -15,10 +15,12 @@ from posestream.pipeline.wire.lane_messages import Keypoints, Posed, Task
 from posestream.stages.items import FrameKey
 
 __all__ = [
+    "PROTOCOL",
     "Failed",
     "Heard",
     "Heartbeat",
     "Join",
+    "OtherProtocol",
     "ReplicaBye",
     "ReplicaHello",
     "Result",
@@ -27,6 +29,9 @@ __all__ = [
     "Work",
 ]
 
+#: Counts the changes of what heads and workers say to each other after `Join`, which those without them would not
+#: understand.
+PROTOCOL = 1
 #: Frames that a replica can hold, or likes together: far more than any engine takes, and few enough to be summed up.
 _Frames = Annotated[int, Le(1 << 16)]
 
@@ -99,10 +104,22 @@ class ReplicaBye:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A worker asks what it is to serve, before it loads anything."""
+    """A worker asks what it is to serve, before it loads anything.
+
+    Every version says it so, and understands `OtherProtocol`, so that two that differ can tell.
+    """
 
     replica: str
     device: str
+    #: The worker's `PROTOCOL`.
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True)
+class OtherProtocol:
+    """A head turns away a worker whose `PROTOCOL` is another one than its own, which is this."""
+
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)

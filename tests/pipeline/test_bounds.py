@@ -22,16 +22,20 @@ from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.wire.identities import results_identity, tasks_identity
 from posestream.pipeline.wire.messages import (
+    PROTOCOL,
     Failed,
     Heard,
     Heartbeat,
+    Join,
     LaneHello,
     Message,
+    OtherProtocol,
     Posed,
     Recall,
     ReplicaBye,
     ReplicaHello,
     Result,
+    Serve,
     Task,
     Work,
 )
@@ -200,3 +204,16 @@ def test_a_result_that_cannot_be_right_is_a_failure_of_its_replica(
         assert tasks.poll(int(DEADLINE_S * 1000))
         assert receive(tasks).message == Recall("door", 0)
         assert (loop.malformed, loop.counts("door").posed, loop.counts("door").in_flight) == (1, 0, 1)
+
+
+def test_a_worker_of_another_version_is_told_so(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str
+) -> None:
+    """Who asks by the head's protocol is told what to serve; any other one which protocol the head has."""
+    with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
+        worker = sockets.open(zmq.DEALER, connect=port, identity="worker")
+        for protocol, answer in ((PROTOCOL, Serve), (PROTOCOL + 1, OtherProtocol), (0, OtherProtocol)):
+            send(worker, Join("worker", "cpu", protocol))
+            assert worker.poll(int(DEADLINE_S * 1000))
+            assert type(receive(worker).message) is answer
+        wait_until(lambda: loop.malformed == 2)

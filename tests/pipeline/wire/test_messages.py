@@ -19,7 +19,18 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire.codec import record_check
 from posestream.pipeline.wire.convert import image_of, is_whole, maps_of, people_payloads, posed_of, poses_of
 from posestream.pipeline.wire.envelope import MAX_HEADER_BYTES, array, decode, encode
-from posestream.pipeline.wire.messages import Fields, Finished, LaneDrop, Message, Posed, ReplicaHello, Task, Work
+from posestream.pipeline.wire.messages import (
+    Fields,
+    Finished,
+    Join,
+    LaneDrop,
+    Message,
+    OtherProtocol,
+    Posed,
+    ReplicaHello,
+    Task,
+    Work,
+)
 from posestream.stages.group.group import Group, GroupSettings
 from posestream.stages.group.synthetic import planted_maps, random_people
 from posestream.stages.items import FieldMaps, FrameKey, Reason, Stage, Transform
@@ -355,3 +366,9 @@ def test_what_grouping_finds_is_taken(seed: int, count: int) -> None:
     poses = Group(layout, GroupSettings())(FieldMaps(FrameKey("door", 1), *maps, 8, transform))
     parts = frames(*[payload.tobytes() for payload in people_payloads(poses)])
     assert is_whole(posed_of(poses, 18, 0.1, 0.1), parts, 18)
+
+
+def test_what_tells_versions_apart_never_changes() -> None:
+    """Every version asks to join, and turns another one away, in these very bytes."""
+    assert encode(Join("w", "cpu", 7)) == [msgpack.packb(["Join", "w", "cpu", 7])]
+    assert encode(OtherProtocol(7)) == [msgpack.packb(["OtherProtocol", 7])]
