@@ -257,7 +257,7 @@ class DispatcherHistory(RuleBasedStateMachine):
 
     @rule(name=replicas, is_loading=st.booleans(), credit=st.integers(0, 6), batch=batches, fresh=st.integers(0, 6))
     def replica_beats(self, name: str, is_loading: bool, credit: int, batch: int, fresh: int, lost: int = 0) -> None:
-        """Also one that the dispatcher had lost: it comes back by that. Bits of `lost` are frames that it has not got."""
+        """Also one that the dispatcher had lost: it comes back by that. Bits of `lost` are frames that it lacks."""
         known = self.replica_models.setdefault(name, ReplicaModel(self.now_s, credit, batch, True))
         known.heard_s, known.credits, known.batch, known.fresh = self.now_s, credit, batch, fresh
         known.is_loading = is_loading or credit == 0
