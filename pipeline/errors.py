@@ -7,7 +7,17 @@ from enum import IntEnum
 from posestream.models.errors import EngineError, ModelError
 from posestream.stages.errors import OutputError, SettingsError, SourceError
 
-__all__ = ["DecodeError", "ExitCode", "HeadError", "PipelineError", "ReplicaError", "exit_code_of", "is_expected"]
+__all__ = [
+    "DecodeError",
+    "ExitCode",
+    "HeadError",
+    "HungError",
+    "OtherHeadError",
+    "PipelineError",
+    "ReplicaError",
+    "exit_code_of",
+    "is_expected",
+]
 
 
 class ExitCode(IntEnum):
@@ -31,8 +41,16 @@ class HeadError(PipelineError):
     """A worker's head is not there, or has gone."""
 
 
+class OtherHeadError(HeadError):
+    """Another head is in the place of the one that a replica serves."""
+
+
 class ReplicaError(PipelineError):
     """Replicas kept failing."""
+
+
+class HungError(ReplicaError):
+    """An inference, or grouping, has not ended for so long that it never will."""
 
 
 class DecodeError(PipelineError):

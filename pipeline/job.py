@@ -56,6 +56,7 @@ class Job:
             network.precision,
             replicas.requests,
             replicas.batch,
+            replicas.hang_s,
             self.settings.group,
             network.ensemble,
         )

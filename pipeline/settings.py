@@ -84,6 +84,9 @@ class ReplicasTable(_Table):
     batch: Annotated[int, Field(ge=0, le=64)] = 0
     #: How long a frame may wait for others that fill its batch, in milliseconds.
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    #: How long an inference, or grouping, may take beyond ten times the longest before, in seconds; then it hangs, and
+    #: its frames are given to another replica. The first inferences of a size have three minutes.
+    hang_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     #: Frames of one source in flight at most; 0 is enough to keep every replica busy.
     window: Annotated[int, Field(ge=0, le=1000)] = 0
 

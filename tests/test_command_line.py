@@ -634,6 +634,8 @@ def test_pictures_keep_their_size(cli: CommandLine, network: FakeNetwork, folder
     [
         (["--connect", "tcp://127.0.0.1:99999"], 2, "port from 1 to 65535"),
         (["--connect", "127.0.0.1:5555"], 2, "write tcp://HOST:PORT"),
+        (["--connect", "ipc://"], 2, "or ipc://PATH"),
+        (["--connect", "ipc://@everybodys"], 2, "or ipc://PATH"),
         (["--connect", "tcp://127.0.0.1:5555", "--patience", "nan"], 2, "a number of seconds"),
         (["--connect", "tcp://127.0.0.1:5555", "--device", "cpuu"], 4, "cpuu"),
     ],

@@ -44,7 +44,7 @@ def check(device: str) -> None:
     """Make sure that a device string is right: `simulated:MILLISECONDS`, or `simulated:MILLISECONDS:MAPS.npz`.
 
     Milliseconds may be FIXED+EACH: an inference takes FIXED, and EACH more for each of its pictures, which it then
-    takes several at a time.
+    takes several at a time. MILLISECONDS@N: the Nth inference never ends, nor does what comes after it.
 
     Raises:
         EngineError: it is not; the text says how to write it.
@@ -76,6 +76,8 @@ class Service:
     fixed_s: float
     #: More for each of its pictures; None: it takes one picture at a time unless it is told otherwise.
     each_s: float | None = None
+    #: Which inference never ends, from 1; 0: all of them do.
+    hangs_at: int = 0
 
     def of(self, pictures: int) -> float:
         """Give the time of an inference of so many pictures."""
@@ -131,6 +133,8 @@ class SimulatedEngine:
         self._changed = threading.Condition()
         self._is_closed = False
         self._last_due_s = 0.0
+        #: Inferences that were done.
+        self._ended = 0
         #: Submitted and not yet taken; of the owner's thread alone.
         self._held = 0
         self._done: Mailbox[Completed] = Mailbox()
@@ -201,7 +205,7 @@ class SimulatedEngine:
         return done
 
     def close(self) -> None:
-        """End at once: nobody asks for the rest."""
+        """End at once, since nobody asks for the rest; but never where an inference hangs, as with real devices."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -210,6 +214,9 @@ class SimulatedEngine:
 
     def _run(self) -> None:
         while (running := self._next_due()) is not None:
+            self._ended += 1
+            if self._ended == self._service.hangs_at:
+                threading.Event().wait()
             elapsed_s = running.due_s - running.submitted_s
             for ticket, image in zip(running.tickets, running.images, strict=True):
                 self._done.put(Completed(ticket, *self._fields(image), elapsed_s))
@@ -238,12 +245,14 @@ def _parsed(device: str) -> tuple[Service, Path | None]:
     """Give a device string's service time, and its file of maps."""
     _, _, options = device.partition(":")
     milliseconds, _, path = options.partition(":")
-    fixed, plus, each = milliseconds.partition("+")
+    times, at, number = milliseconds.partition("@")
+    fixed, plus, each = times.partition("+")
     try:
-        service = Service(float(fixed) / 1000, float(each) / 1000 if plus else None)
+        service = Service(float(fixed) / 1000, float(each) / 1000 if plus else None, int(number) if at else 0)
     except ValueError:
         service = Service(math.nan)
-    if not all(0 <= part <= _MAX_SERVICE_S for part in (service.fixed_s, service.each_s or 0.0)):
+    is_possible = all(0 <= part <= _MAX_SERVICE_S for part in (service.fixed_s, service.each_s or 0.0))
+    if not is_possible or service.hangs_at < (1 if at else 0):
         raise EngineError(f"device {device}: write simulated:MILLISECONDS[:MAPS.npz]; MILLISECONDS may be FIXED+EACH")
     return service, Path(path) if path else None
 

@@ -17,6 +17,7 @@ import msgpack
 import zmq
 
 from posestream.pipeline.bench.fuzzer import fuzz, fuzz_raw
+from posestream.pipeline.bench.hang_faults import engine_hung
 from posestream.pipeline.bench.measure import report
 from posestream.pipeline.bench.ports import free_ports
 from posestream.pipeline.bench.program import Program
@@ -230,6 +231,7 @@ FAULTS: dict[str, tuple[Callable[[_Run], str], bool]] = {
     "lane stopped": (_child("lane", signal.SIGSTOP), True),
     "replica killed": (_child("replica", signal.SIGKILL), True),
     "replica stopped": (_child("replica", signal.SIGSTOP), True),
+    "engine hung": (engine_hung, True),
     "head killed and resumed": (_resume, True),
     "worker killed": (_worker(signal.SIGKILL), True),
     "worker stopped": (_worker(signal.SIGSTOP), True),

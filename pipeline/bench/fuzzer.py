@@ -49,9 +49,9 @@ _VALID: tuple[Message, ...] = (
     _TASK,
     LaneHello("fuzz", False, False, None, 0),
     LaneEnd("fuzz"),
-    ReplicaHello("fuzz", "an engine", 4, 2),
-    Heartbeat("fuzz", False, 4, 2),
-    Result("fuzz", Posed("fuzz", 3, 1, 18, False, 0.01, 0.001)),
+    ReplicaHello("fuzz", "head", "an engine", 4, 2),
+    Heartbeat("fuzz", "head", False, 4, 2),
+    Result("fuzz", "head", Posed("fuzz", 3, 1, 18, False, 0.01, 0.001)),
     Work((_TASK, _TASK)),
 )
 

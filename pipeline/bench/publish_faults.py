@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, Protocol
 
 from posestream.pipeline.bench.program import Program
-from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences
 from posestream.pipeline.errors import ExitCode
 
 __all__ = ["FaultRun", "lane_killed", "publisher_killed", "subscriber_killed"]
@@ -37,6 +38,9 @@ class FaultRun(Protocol):
     @property
     def output(self) -> Path:
         """The head's messages."""
+
+    def outcome(self, head: Program, compare: Callable[[Scene, Path], str] = differences) -> str:
+        """Wait for the end and tell what is wrong with it; empty if nothing is."""
 
     def wait_for_results(self, head: Program, share: float = 0.8) -> str:
         """Wait until there are messages, and a moment more; tell what went wrong meanwhile."""

@@ -23,10 +23,14 @@ _HIGHEST_PORT = 65535
 def _address(_context: click.Context, _option: click.Parameter, address: str) -> str:
     """Refuse what no head can listen at, before anything waits for it."""
     scheme, _, rest = address.partition("://")
+    if scheme == "ipc" and rest and not rest.startswith("@"):
+        return address
     host, _, port = rest.rpartition(":")
     is_port = port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= _HIGHEST_PORT
     if not (scheme == "tcp" and host and is_port):
-        raise SettingsError(f"--connect {address}: write tcp://HOST:PORT, with a port from 1 to {_HIGHEST_PORT}")
+        raise SettingsError(
+            f"--connect {address}: write tcp://HOST:PORT, with a port from 1 to {_HIGHEST_PORT}, or ipc://PATH"
+        )
     return address
 
 
@@ -43,7 +47,7 @@ def _number(_context: click.Context, _option: click.Parameter, value: float) -> 
     required=True,
     callback=_address,
     metavar="tcp://HOST:PORT",
-    help="Where a head listens (run --listen).",
+    help="Where a head listens (run --listen); ipc://PATH on its own host.",
 )
 @click.option("--device", default="auto", show_default=True, help=DEVICES)
 @click.option(

@@ -196,9 +196,9 @@ class Dispatcher:
             ended = self._end(key, None)
         return ended + self._hand_out(now_s)
 
-    def has(self, name: str, key: FrameKey) -> bool:
-        """Tell whether a replica was given a frame that it has not given back."""
-        return self._replicas.holds(name, key)
+    def held_s(self, name: str, key: FrameKey, now_s: float) -> float | None:
+        """Give for how long a replica has had a frame that it has not given back; None if there is none."""
+        return self._replicas.held_s(name, key, now_s)
 
     def failed(self, name: str, key: FrameKey, now_s: float) -> list[Action]:
         """Try a frame again that a replica could not do, or drop it as poison."""

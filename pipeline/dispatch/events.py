@@ -14,6 +14,7 @@ from posestream.pipeline.dispatch.told import Report, Told
 from posestream.pipeline.wire.convert import is_whole
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import (
+    PROTOCOL,
     Failed,
     Heard,
     Heartbeat,
@@ -22,6 +23,7 @@ from posestream.pipeline.wire.messages import (
     LaneEnd,
     LaneHello,
     LaneReport,
+    OtherProtocol,
     ReplicaBye,
     ReplicaHello,
     Result,
@@ -33,6 +35,12 @@ from posestream.stages.items import Drop, FrameKey
 __all__ = ["Events"]
 
 _log = logging.getLogger(__name__)
+
+#: How much longer than a replica had a frame it may say to have worked on it, in seconds: clocks differ a little.
+_CLOCKS_APART_S = 1.0
+#: What replicas say once they know whom they serve.
+_OfReplicas = ReplicaHello | Heartbeat | Result | Failed | ReplicaBye
+_OF_REPLICAS = (ReplicaHello, Heartbeat, Result, Failed, ReplicaBye)
 
 
 class Events:
@@ -62,7 +70,10 @@ class Events:
 
     def do(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
         """Give what is to be done about a message; one that is not known is a KeyError."""
-        return self._handlers[type(envelope.message)](envelope, now_s)
+        message = envelope.message
+        if isinstance(message, _OF_REPLICAS) and message.head != self._serve.head:
+            return self._of_another_head(message)
+        return self._handlers[type(message)](envelope, now_s)
 
     def _table(self) -> dict[type, Callable[[Envelope, float], Sequence[Action]]]:
         """The event of each message."""
@@ -85,6 +96,13 @@ class Events:
             ReplicaBye: event(self._replica_bye),
         }
 
+    def _of_another_head(self, message: _OfReplicas) -> Sequence[Action]:
+        """Take nothing of a replica that serves a head that was here before; it is told so when it beats."""
+        _log.debug("%s of %s, which serves another head", type(message).__name__, message.replica)
+        if isinstance(message, Heartbeat | ReplicaHello):
+            self._replicas.send(message.replica, Heard(self._serve.head))
+        return ()
+
     def _lane_hello(self, hello: LaneHello, _now_s: float) -> Sequence[Action]:
         actions = self._dispatcher.lane_joined(
             hello.source,
@@ -103,7 +121,11 @@ class Events:
         return ()
 
     def _join(self, join: Join, _now_s: float) -> Sequence[Action]:
-        self._replicas.send(join.replica, self._serve)
+        if join.protocol == PROTOCOL:
+            self._replicas.send(join.replica, self._serve)
+        else:
+            self._replicas.send(join.replica, OtherProtocol(PROTOCOL))
+            self._ignore(f"{join.replica} speaks protocol {join.protocol}, this head {PROTOCOL}: another version")
         return ()
 
     def _replica_hello(self, hello: ReplicaHello, now_s: float) -> Sequence[Action]:
@@ -116,7 +138,7 @@ class Events:
         return leave(bye.replica, now_s)
 
     def _heartbeat(self, beat: Heartbeat, now_s: float) -> Sequence[Action]:
-        self._replicas.send(beat.replica, Heard())
+        self._replicas.send(beat.replica, Heard(self._serve.head))
         return self._dispatcher.replica_heard(
             beat.replica,
             now_s,
@@ -143,14 +165,16 @@ class Events:
         assert isinstance(result, Result)  # noqa: S101 - the table of handlers says so
         posed = result.posed
         key = FrameKey(posed.source, posed.seq)
-        if not is_whole(posed, envelope.payloads):
-            self._ignore(f"a result of {result.replica} whose payloads do not fit")
+        held_s = self._dispatcher.held_s(result.replica, key, now_s)
+        is_possible = held_s is None or posed.infer_s + posed.group_s <= held_s + _CLOCKS_APART_S
+        if not is_possible or not is_whole(posed, envelope.payloads, self._serve.keypoints):
+            self._ignore(f"a result of {result.replica} that cannot be right")
             return self._dispatcher.failed(result.replica, key, now_s)
         return self._dispatcher.result(result.replica, key, posed.infer_s, now_s)
 
     def _failed(self, failed: Failed, now_s: float) -> Sequence[Action]:
         key = FrameKey(failed.source, failed.seq)
-        if self._dispatcher.has(failed.replica, key):
+        if self._dispatcher.held_s(failed.replica, key, now_s) is not None:
             _log.warning("%s could not do frame %d of %s: %s", failed.replica, failed.seq, failed.source, failed.error)
         else:
             # Whoever has no frame could fill the log with any number of them.

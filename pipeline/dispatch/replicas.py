@@ -57,9 +57,10 @@ class Replicas:
         record.fresh_credits = fresh or record.credits
         record.is_loading = is_loading or credit == 0
 
-    def holds(self, name: str, key: FrameKey) -> bool:
-        """Tell whether a replica was given a frame and has not reported on it."""
-        return name in self._records and key in self._records[name].held
+    def held_s(self, name: str, key: FrameKey, now_s: float) -> float | None:
+        """Give since when a replica has a frame on which it has not reported, in seconds; None if it has it not."""
+        frame = self._records[name].held.get(key) if name in self._records else None
+        return None if frame is None else now_s - frame.given_s
 
     def give(self, name: str, frames: Collection[FrameInFlight], now_s: float) -> None:
         """Note that a replica is given frames."""

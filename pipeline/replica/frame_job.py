@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.base import Completed
 from posestream.pipeline.wire.messages import Task
 from posestream.stages.ensemble import Ensemble, Maps
+from posestream.stages.items import FrameKey
 
 __all__ = ["FrameJob"]
 
@@ -36,6 +37,11 @@ class FrameJob:
 
     def __repr__(self) -> str:
         return f"<FrameJob {self.task.source} {self.task.seq}: {len(self._done)}/{self._ensemble.count} views done>"
+
+    @property
+    def key(self) -> FrameKey:
+        """Which frame it is."""
+        return FrameKey(self.task.source, self.task.seq)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import time
 import zmq
 
 from posestream.models.spec import NetworkSpec
+from posestream.pipeline.replica.progress import ReplicaProgress
 from posestream.pipeline.wire.convert import maps_of, people_payloads, posed_of
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import Done, Fields, Result
@@ -29,14 +30,14 @@ class GroupLoop:
         people_address: str,
         group: Group,
         network: NetworkSpec,
-        replica: str,
+        state: ReplicaProgress,
     ) -> None:
         self._context = context
         self._fields_address = fields_address
         self._people_address = people_address
         self._group = group
         self._network = network
-        self._replica = replica
+        self._state = state
 
     def run(self) -> None:
         """Group until the work loop says that nothing more comes."""
@@ -60,4 +61,4 @@ class GroupLoop:
         poses = self._group(maps_of(message, envelope.payloads, self._network.stride))
         group_s = time.perf_counter() - started_s
         posed = posed_of(poses, len(self._network.layout.keypoints), message.infer_s, group_s)
-        send(people, Result(self._replica, posed), people_payloads(poses))
+        send(people, Result(self._state.name, self._state.head, posed), people_payloads(poses))

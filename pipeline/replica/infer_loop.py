@@ -14,11 +14,12 @@ import zmq
 
 from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
-from posestream.pipeline.errors import DecodeError, HeadError, PipelineError
+from posestream.pipeline.errors import DecodeError, HeadError, HungError, OtherHeadError, PipelineError
 from posestream.pipeline.replica.frame_job import FrameJob
 from posestream.pipeline.replica.freshness import Freshness, whole_batches
 from posestream.pipeline.replica.progress import ReplicaProgress
 from posestream.pipeline.replica.serving import Serving
+from posestream.pipeline.replica.vigil import Vigil
 from posestream.pipeline.wire.convert import fields_of, image_of
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import (
@@ -69,6 +70,7 @@ class InferLoop:
         self._open_engine = serving.opener
         self._ensemble = serving.ensemble()
         self._freshness = Freshness(self._ensemble.count)
+        self._vigil = Vigil(serving.hang_s)
         self._state = state
         #: Frames of which the engine has no view yet.
         self._queue: deque[FrameJob] = deque()
@@ -93,19 +95,25 @@ class InferLoop:
 
     def run(self) -> None:
         """Work until stopped; then finish what is held, and say goodbye."""
-        name = self._state.name
+        name, head = self._state.name, self._state.head
         with Sockets(self._context) as sockets:
             self._tasks = sockets.open(zmq.DEALER, connect=self._replicas_address, identity=name)
             self._fields = sockets.open(zmq.PUSH, connect=self._fields_address)
             self._people = sockets.open(zmq.PULL, bind=self._people_address)
-            bye = ReplicaBye(name, False, "")
+            bye = ReplicaBye(name, head, False, "")
             try:
-                send(self._tasks, ReplicaHello(name, "", 0, 1))
+                send(self._tasks, ReplicaHello(name, head, "", 0, 1))
                 with closing(self._open_engine()) as engine:
                     self._announce(engine)
-                    self._work(engine)
+                    try:
+                        self._work(engine)
+                    except HungError as error:
+                        # Before the engine is closed, which may never end.
+                        send(self._tasks, ReplicaBye(name, head, True, str(error)))
+                        self._state.hang = error
+                        raise
             except BaseException as error:
-                bye = ReplicaBye(name, True, str(error))
+                bye = ReplicaBye(name, head, True, str(error))
                 raise
             finally:
                 if not self._state.has_grouping_ended.is_set():
@@ -120,7 +128,10 @@ class InferLoop:
         state.fresh = self._freshness.frames(engine)
         state.description = engine.description
         state.is_ready.set()
-        send(self._tasks, ReplicaHello(state.name, engine.description, state.credits, state.batch, state.fresh))
+        send(
+            self._tasks,
+            ReplicaHello(state.name, state.head, engine.description, state.credits, state.batch, state.fresh),
+        )
 
     def _work(self, engine: Engine) -> None:
         """Go round: what has come, what is done, what can begin."""
@@ -130,6 +141,7 @@ class InferLoop:
         poller.register(engine.fileno(), zmq.POLLIN)
         while not self._state.abandoned.is_set() and (not self._state.stopping.is_set() or self._is_busy):
             events = dict(poller.poll(_POLL_MS))
+            self._vigil.look(time.monotonic())
             if self._state.has_grouping_ended.is_set():
                 raise PipelineError(f"the grouping of {self._state.name} stopped")
             if engine.fileno() in events or self._is_beat_due:
@@ -140,6 +152,7 @@ class InferLoop:
             if self._people in events:
                 self._forward()
             if self._is_beat_due:
+                self._look_for_hang()
                 self._beat(is_loading=False)
                 self._look_for_head()
 
@@ -156,7 +169,13 @@ class InferLoop:
             elif isinstance(message, Stop):
                 self._state.stopping.set()
             elif isinstance(message, Heard):
-                self._heard_s = time.monotonic()
+                self._hear(message)
+
+    def _hear(self, heard: Heard) -> None:
+        """Note that the head is there, unless it is another one: what is held here is of no use to that."""
+        if heard.head != self._state.head:
+            raise OtherHeadError(f"another head is at {self._replicas_address} now")
+        self._heard_s = time.monotonic()
 
     def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
         """Queue frames, and give back those whose pictures do not fit."""
@@ -184,6 +203,8 @@ class InferLoop:
                 self._give_up(jobs, error)
             else:
                 numbers = [number for number, _ in views]
+                for ticket, job in zip(tickets, jobs, strict=True):
+                    self._vigil.begun(ticket, job.key, views[0][1].shape[:2])
                 self._freshness.begun(engine, tickets, len(self._running) + len(jobs))
                 self._running |= zip(tickets, zip(jobs, numbers, strict=True), strict=True)
 
@@ -223,14 +244,17 @@ class InferLoop:
         except InferenceError as error:
             for ticket in error.tickets:
                 self._freshness.ended(ticket, None)
+                self._vigil.ended(ticket, has_failed=True)
             self._give_up([self._running.pop(ticket)[0] for ticket in error.tickets], error)
             return
         for completed in done:
             self._freshness.ended(completed.ticket, completed.elapsed_s)
+            self._vigil.ended(completed.ticket)
             job, number = self._running.pop(completed.ticket)
             job.add(number, completed)
             if job.is_done and not job.has_failed:
                 self._grouping += 1
+                self._vigil.grouping(job.key)
                 heatmaps, pafs = maps = job.maps()
                 send(self._fields, fields_of(job.task, maps, job.infer_s), [heatmaps, pafs])
         if self._state.fresh != self._freshness.frames(engine):
@@ -254,9 +278,15 @@ class InferLoop:
         """Pass on to the dispatcher what was grouped."""
         for envelope in _envelopes(self._people):
             self._grouping -= 1
+            self._vigil.grouped()
             if isinstance(envelope.message, Result):
                 self._held.pop(FrameKey(envelope.message.posed.source, envelope.message.posed.seq), None)
             send(self._tasks, envelope.message, [payload.buffer for payload in envelope.payloads])
+
+    def _look_for_hang(self) -> None:
+        """Give up where an inference or grouping never ends: the loop goes round, but is of no use to those frames."""
+        if what := self._vigil.overdue():
+            raise HungError(what)
 
     def _look_for_head(self) -> None:
         """Give up where the head has not answered for long: it has gone, or cannot be reached."""
@@ -265,7 +295,7 @@ class InferLoop:
 
     def _fail(self, task: Task, error: Exception) -> None:
         self._held.pop(FrameKey(task.source, task.seq), None)
-        send(self._tasks, Failed(self._state.name, task.source, task.seq, str(error)))
+        send(self._tasks, Failed(self._state.name, self._state.head, task.source, task.seq, str(error)))
 
     @property
     def _is_beat_due(self) -> bool:
@@ -277,7 +307,9 @@ class InferLoop:
         # What has come while the engine compiled is held as well.
         self._take()
         state = self._state
-        send(self._tasks, Heartbeat(state.name, is_loading, state.credits, state.batch, state.fresh, tuple(self._held)))
+        held = tuple(self._held)
+        beat = Heartbeat(state.name, state.head, is_loading, state.credits, state.batch, state.fresh, held)
+        send(self._tasks, beat)
 
 
 def _envelopes(socket: ZmqSocket) -> list[Envelope]:

@@ -111,11 +111,12 @@ def run_replica(settings: Any, parent: Parent) -> ExitCode:
     except (ModelError, EngineError) as error:
         _say_goodbye(context, config, error)
         raise
-    replica = Replica(config.name, context, config.address, serving, on_end=lambda: None)
+    replica = Replica(config.name, config.serve.head, context, config.address, serving, on_end=lambda: None)
     parent.watch({STOP: replica.stop}, replica.stop)
     replica.start()
     while not replica.join(time.monotonic() + _LOOK_S):
-        pass
+        if replica.hangs and not replica.join(time.monotonic() + _LOOK_S):
+            return ExitCode.REPLICAS  # with all of its threads: its engine may never let itself be closed
     context.term()
     return ExitCode.DONE if replica.error is None else exit_code_of(replica.error)
 
@@ -124,4 +125,4 @@ def _say_goodbye(context: ZmqContext, config: ReplicaConfig, error: Exception) -
     """Tell the head why there will be no replica."""
     with Sockets(context) as sockets:
         socket = sockets.open(zmq.DEALER, connect=config.address, identity=config.name)
-        send(socket, ReplicaBye(config.name, True, str(error)))
+        send(socket, ReplicaBye(config.name, config.serve.head, True, str(error)))

@@ -24,6 +24,7 @@ class Replica:
 
     Args:
         name: what the dispatcher calls it.
+        head: whom it serves, as in `Serve`.
         context: of its sockets.
         address: where the dispatcher listens to replicas.
         serving: what it works with.
@@ -34,18 +35,19 @@ class Replica:
     def __init__(
         self,
         name: str,
+        head: str,
         context: ZmqContext,
         address: str,
         serving: Serving,
         on_end: Callable[[], None],
         patience_s: float = math.inf,
     ) -> None:
-        self._state = ReplicaProgress(name)
+        self._state = ReplicaProgress(name, head)
         fields, people = f"inproc://{name}/fields", f"inproc://{name}/people"
         infer = InferLoop(context, address, fields, people, serving, self._state, patience_s)
         group = serving.group()
         _log.debug("%s groups with %r", name, group)
-        grouping = GroupLoop(context, fields, people, group, serving.spec, name)
+        grouping = GroupLoop(context, fields, people, group, serving.spec, self._state)
 
         def on_group_end() -> None:
             self._state.has_grouping_ended.set()
@@ -72,6 +74,11 @@ class Replica:
         return any(part.is_alive for part in self._parts)
 
     @property
+    def hangs(self) -> bool:
+        """True once an inference, or grouping, hangs, so that it may never end by itself."""
+        return self._state.hang is not None
+
+    @property
     def is_killable(self) -> bool:
         """Never: a thread cannot be ended from outside."""
         return False
@@ -79,7 +86,7 @@ class Replica:
     @property
     def error(self) -> BaseException | None:
         """What stopped it; the work loop stops because of the grouping, never the other way round."""
-        return next((part.error for part in reversed(self._parts) if part.error), None)
+        return self._state.hang or next((part.error for part in reversed(self._parts) if part.error), None)
 
     def start(self) -> None:
         """Start to load."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class Serving:
     precision: str
     requests: int
     batch: int
+    hang_s: float
     group_settings: GroupSettings
     ensemble_settings: EnsembleSettings
 
@@ -54,17 +56,20 @@ class Serving:
 
 
 def serve_message(spec: NetworkSpec, settings: Settings) -> Serve:
-    """Say what the replicas of a job are to serve."""
+    """Say what the replicas of a job are to serve, as a head that there was not before."""
     digests = tuple(file.digest for file in spec.files)
     group = _GROUP.dump_json(settings.group).decode()
     network = settings.network
     replicas = settings.replicas
     return Serve(
+        secrets.token_hex(8),
         spec.name,
         digests,
+        len(spec.layout.keypoints),
         network.precision,
         replicas.requests,
         replicas.batch,
+        replicas.hang_s,
         group,
         network.flip,
         network.scales,
@@ -96,6 +101,7 @@ def serving_of(serve: Serve, device: str, store: WeightStore) -> Serving:
         serve.precision,
         serve.requests,
         serve.batch,
+        serve.hang_s,
         group,
         ensemble,
     )

@@ -150,11 +150,12 @@ class _Threads:
         run = secrets.token_hex(3)
         self._plan = _plan(job, run)
         self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
+        self._serve = serve_message(job.choice.spec, job.settings)
         self.services = open_services(job, context, f"inproc://{run}/publish", on_end)
         self.dispatch = DispatchLoop(
             context,
             self._addresses,
-            serve_message(job.choice.spec, job.settings),
+            self._serve,
             _dispatcher_settings(job),
             guard=job.guard,
             gate=self.services.gate,
@@ -163,7 +164,7 @@ class _Threads:
     def replica(self, number: int, device: str, generation: int) -> ReplicaHandle:
         """Make a replica."""
         name, serving = replica_identity(number, generation), self._job.serving(device)
-        return Replica(name, self._context, self._addresses.replicas, serving, self._on_end)
+        return Replica(name, self._serve.head, self._context, self._addresses.replicas, serving, self._on_end)
 
     def lane(self, source: SourceSettings, outputs: LaneOutputs, _generation: int) -> LaneHandle:
         """Make a lane."""

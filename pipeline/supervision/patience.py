@@ -19,3 +19,5 @@ class Patience:
     stop_s: float = 10.0
     #: How long a replica that the dispatcher gave up may still come back (the whole machine may have slept).
     come_back_s: float = 1.0
+    #: How long one that hangs and is a thread may take to leave before its place is given up.
+    leave_s: float = 20.0

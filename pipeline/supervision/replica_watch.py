@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from posestream.models.errors import EngineError, ModelError
 from posestream.pipeline.dispatch.loop import DispatchLoop
-from posestream.pipeline.errors import PipelineError
+from posestream.pipeline.errors import PipelineError, ReplicaError
 from posestream.pipeline.supervision.handles import ReplicaHandle
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.slot import Slot
@@ -59,7 +59,7 @@ class ReplicaWatch:
         if slot.is_waiting or slot.is_exhausted:
             slot.go_on(now_s)
         elif replica.is_alive:
-            self._end_if_hung(replica, now_s)
+            self._end_if_hung(slot, now_s)
         else:
             self._dispatch.lose(replica.name)
             error = replica.error or PipelineError(f"{replica.name} left")
@@ -69,8 +69,9 @@ class ReplicaWatch:
             else:
                 slot.fail(now_s, error)
 
-    def _end_if_hung(self, replica: ReplicaHandle, now_s: float) -> None:
+    def _end_if_hung(self, slot: Slot[ReplicaHandle], now_s: float) -> None:
         """Kill a replica that the dispatcher has given up and that does not come back."""
+        replica = slot.part
         if not self._dispatch.has_met(replica.name) or replica.name in self._dispatch.replicas:
             self._absent_since_s.pop(replica.name, None)
             self._given_up.discard(replica.name)
@@ -80,3 +81,8 @@ class ReplicaWatch:
                 self._given_up.add(replica.name)
                 end = "it is killed" if replica.is_killable else "it is to leave as soon as its engine lets it"
                 _log.warning("%s hangs; %s", replica.name, end)
+            if not replica.is_killable and now_s - self._absent_since_s[replica.name] > self._patience.leave_s:
+                # No other one can have its place while its threads are in there; others have its frames.
+                why = ReplicaError(f"{replica.name} hangs{f': {replica.error}' if replica.error else ''}")
+                _log.warning("%s; it is given up", why)
+                slot.give_up(why)

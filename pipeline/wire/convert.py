@@ -20,6 +20,8 @@ __all__ = ["fields_of", "image_of", "is_whole", "maps_of", "people_payloads", "p
 _MULTIPLE, _LONGEST = 8, 1 << 15
 #: x, y and score.
 _VALUES_PER_KEYPOINT = 3
+#: What these may be, in pixels of a picture that may be larger than any; scores are 0 to 1, but for rounding.
+_LEAST, _GREATEST = np.array([0, 0, -1e-3], np.float32), np.array([1 << 20, 1 << 20, 1 + 1e-3], np.float32)
 
 
 def task_of(net_input: NetInput, captured_s: float) -> Task:
@@ -102,11 +104,21 @@ def people_payloads(poses: Poses) -> tuple[NDArray[np.float32], NDArray[np.float
     return keypoints, np.array([person.score for person in poses.people], np.float32)
 
 
-def is_whole(posed: Posed, payloads: Sequence[zmq.Frame]) -> bool:
-    """Tell whether `poses_of` can put a frame's people together from these payloads."""
-    values = (posed.people * posed.keypoints * _VALUES_PER_KEYPOINT, posed.people)
+def is_whole(posed: Posed, payloads: Sequence[zmq.Frame], keypoints: int) -> bool:
+    """Tell whether payloads are people with so many keypoints, each of them somewhere in a picture or not found."""
+    values = (posed.people * keypoints * _VALUES_PER_KEYPOINT, posed.people)
     wanted = [count * np.dtype(np.float32).itemsize for count in values]
-    return min(posed.people, posed.keypoints) >= 0 and [len(payload.buffer) for payload in payloads] == wanted
+    if posed.keypoints != keypoints or [len(payload.buffer) for payload in payloads] != wanted:
+        return False
+    if not posed.people:
+        return True
+    points, scores = (np.frombuffer(payload.buffer, np.float32) for payload in payloads)
+    points = points.reshape(-1, _VALUES_PER_KEYPOINT)
+    missing = np.isnan(points)
+    is_right = ((points >= _LEAST) & (points <= _GREATEST)) | missing
+    # All three values of one that was not found are missing.
+    is_same = missing == missing[:, :1]
+    return bool(is_right.all() and is_same.all() and ((scores >= _LEAST[2]) & (scores <= _GREATEST[2])).all())
 
 
 def poses_of(posed: Posed, payloads: Sequence[zmq.Frame]) -> Poses:

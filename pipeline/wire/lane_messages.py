@@ -14,6 +14,7 @@ __all__ = [
     "Begun",
     "Dropped",
     "Finished",
+    "Keypoints",
     "LaneDrop",
     "LaneEnd",
     "LaneHello",
@@ -30,7 +31,7 @@ __all__ = [
 _Pixels = Annotated[int, Le(1 << 20)]
 #: People of a frame, and keypoints of each.
 _People = Annotated[int, Le(1 << 20)]
-_Keypoints = Annotated[int, Le(1 << 10)]
+Keypoints = Annotated[int, Le(1 << 10)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ class Posed:
     source: str
     seq: int
     people: _People
-    keypoints: _Keypoints
+    keypoints: Keypoints
     truncated: bool
     #: Time that the network and the grouping took, in seconds.
     infer_s: float

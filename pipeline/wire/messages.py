@@ -31,10 +31,12 @@ from posestream.pipeline.wire.lane_messages import (
     Welcome,
 )
 from posestream.pipeline.wire.replica_messages import (
+    PROTOCOL,
     Failed,
     Heard,
     Heartbeat,
     Join,
+    OtherProtocol,
     ReplicaBye,
     ReplicaHello,
     Result,
@@ -44,6 +46,8 @@ from posestream.pipeline.wire.replica_messages import (
 )
 
 __all__ = [
+    # of what follows
+    "PROTOCOL",
     # between threads
     "Done",
     "FrameReady",
@@ -69,6 +73,7 @@ __all__ = [
     "Result",
     # dispatcher → replica
     "Heard",
+    "OtherProtocol",
     "Serve",
     "Stop",
     "Work",
@@ -135,6 +140,7 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Failed,
     ReplicaBye,
     Join,
+    OtherProtocol,
     Serve,
     Heard,
     Work,

@@ -1,4 +1,8 @@
-"""The messages between a replica and the dispatcher: what it can hold, what it is given and what it gives back."""
+"""The messages between a replica and the dispatcher: what it can hold, what it is given and what it gives back.
+
+`head` in what a replica says is the head that it serves, as in `Serve`: one that outlives its head may be heard by
+another one at the same address, which must take nothing of it for its own.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,16 @@ from typing import Annotated
 
 from annotated_types import Le
 
-from posestream.pipeline.wire.lane_messages import Posed, Task
+from posestream.pipeline.wire.lane_messages import Keypoints, Posed, Task
 from posestream.stages.items import FrameKey
 
 __all__ = [
+    "PROTOCOL",
     "Failed",
     "Heard",
     "Heartbeat",
     "Join",
+    "OtherProtocol",
     "ReplicaBye",
     "ReplicaHello",
     "Result",
@@ -23,6 +29,9 @@ __all__ = [
     "Work",
 ]
 
+#: Counts the changes of what heads and workers say to each other after `Join`, which those without them would not
+#: understand.
+PROTOCOL = 1
 #: Frames that a replica can hold, or likes together: far more than any engine takes, and few enough to be summed up.
 _Frames = Annotated[int, Le(1 << 16)]
 
@@ -35,6 +44,7 @@ class ReplicaHello:
     """
 
     replica: str
+    head: str
     #: Its engine in a few words, for people; empty while it loads.
     description: str
     credits: _Frames
@@ -52,6 +62,7 @@ class Heartbeat:
     """
 
     replica: str
+    head: str
     is_loading: bool
     credits: _Frames
     batch: _Frames
@@ -65,6 +76,7 @@ class Result:
     """A replica has a frame's people; gives one credit back. Payloads as in `Posed`."""
 
     replica: str
+    head: str
     posed: Posed
 
 
@@ -73,6 +85,7 @@ class Failed:
     """A replica could not do this frame; gives one credit back."""
 
     replica: str
+    head: str
     source: str
     seq: int
     error: str
@@ -83,6 +96,7 @@ class ReplicaBye:
     """A replica leaves; what it holds is to be given to others. `has_failed`: one of the frames may be to blame."""
 
     replica: str
+    head: str
     has_failed: bool
     #: What made it leave, for people; empty where it was asked to.
     error: str
@@ -90,22 +104,39 @@ class ReplicaBye:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A worker asks what it is to serve, before it loads anything."""
+    """A worker asks what it is to serve, before it loads anything.
+
+    Every version says it so, and understands `OtherProtocol`, so that two that differ can tell.
+    """
 
     replica: str
     device: str
+    #: The worker's `PROTOCOL`.
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True)
+class OtherProtocol:
+    """A head turns away a worker whose `PROTOCOL` is another one than its own, which is this."""
+
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)
 class Serve:
     """What a replica is to serve: a network by name and digests, how often each frame is seen, and how to group."""
 
+    #: The head that wants it: chance, and another one at every start.
+    head: str
     model: str
     digests: tuple[str, ...]
+    #: How many each person has in its layout.
+    keypoints: Keypoints
     precision: str
     requests: int
     #: As in `[replicas]`.
     batch: _Frames
+    hang_s: float
     #: The `[group]` table as JSON.
     group: str
     #: True: mirrored too.
@@ -116,7 +147,9 @@ class Serve:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The dispatcher heard a heartbeat: the head is alive."""
+    """The dispatcher heard a heartbeat: the head is alive, if it is still the one that the replica serves."""
+
+    head: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 
 import numpy as np
@@ -156,6 +157,19 @@ def test_closes_while_it_works(picture):
     assert engine.completed() == []
 
 
+def test_it_hangs_where_it_was_told_to(picture):
+    """The inference with the chosen number never ends, nor does what comes after it."""
+    engine = opened("simulated:0@2")
+    done = []
+    for ticket in range(2):
+        engine.submit([ticket], [picture(64, 96)])
+    while not done:
+        assert select.select([engine.fileno()], [], [], 60.0)[0]
+        done += engine.completed()
+    assert [one.ticket for one in done] == [0]
+    assert not select.select([engine.fileno()], [], [], 0.2)[0]
+
+
 @pytest.mark.parametrize(
     "device",
     [
@@ -167,6 +181,9 @@ def test_closes_while_it_works(picture):
         "simulated:1e9",
         "simulated:1+",
         "simulated:1+-2",
+        "simulated:1@",
+        "simulated:1@0",
+        "simulated:1@x",
     ],
 )
 def test_a_service_time_that_is_none_is_refused(device):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import socket as plain_socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import pytest
 import zmq
 
@@ -17,13 +20,33 @@ from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.replica.serving import serve_message
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.supervision.part import Part
-from posestream.pipeline.wire.messages import Failed, Heard, Heartbeat, Message, ReplicaBye, ReplicaHello
+from posestream.pipeline.wire.identities import results_identity, tasks_identity
+from posestream.pipeline.wire.messages import (
+    PROTOCOL,
+    Failed,
+    Heard,
+    Heartbeat,
+    Join,
+    LaneHello,
+    Message,
+    OtherProtocol,
+    Posed,
+    Recall,
+    ReplicaBye,
+    ReplicaHello,
+    Result,
+    Serve,
+    Task,
+    Work,
+)
 from posestream.pipeline.wire.sockets import Addresses, Sockets, receive, send
 
 from .conftest import DEADLINE_S
 
 #: More workers than a head remembers.
 _MANY = 1200
+#: What the head calls itself.
+HEAD = "head"
 
 
 def test_a_replicas_credits_are_bounded() -> None:
@@ -43,7 +66,8 @@ def listening(
     context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, listen: tuple[str, ...] = ()
 ) -> Iterator[DispatchLoop]:
     """Run a dispatcher's thread."""
-    loop = DispatchLoop(context, Addresses.inproc("bounds", listen), serve_message(spec, Settings()))
+    serve = dataclasses.replace(serve_message(spec, Settings()), head=HEAD)
+    loop = DispatchLoop(context, Addresses.inproc("bounds", listen), serve)
     part = Part("dispatch", loop.run, lambda: None)
     part.start()
     try:
@@ -73,11 +97,13 @@ def test_workers_that_have_gone_are_forgotten(context: zmq.Context[zmq.Socket[by
                 for message in messages:
                     send(socket, message)
 
-        say("here", ReplicaHello("here", "an engine", 1, 1))
+        say("here", ReplicaHello("here", HEAD, "an engine", 1, 1))
         wait_until(lambda: loop.has_met("here"))
         for number in range(_MANY):
             name = f"worker-{number}"
-            say(name, ReplicaHello(name, f"engine {number}", 0, 1), ReplicaBye(name, False, f"bye {number}"))
+            say(
+                name, ReplicaHello(name, HEAD, f"engine {number}", 0, 1), ReplicaBye(name, HEAD, False, f"bye {number}")
+            )
             if number % 50 == 0:
                 # Sockets close in their own time, and a context has no more than a thousand.
                 wait_until(lambda: loop.replicas == ("here",))
@@ -100,18 +126,40 @@ def test_nobody_takes_the_name_of_an_own_replica(
     context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str
 ) -> None:
     """Who comes over TCP under an own replica's name is not believed, and that replica is still reached and heard."""
-    hello, local = ReplicaHello("replica-1", "an engine", 1, 1), Addresses.inproc("bounds").replicas
+    hello, local = ReplicaHello("replica-1", HEAD, "an engine", 1, 1), Addresses.inproc("bounds").replicas
     with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
         own = sockets.open(zmq.DEALER, connect=local, identity="replica-1")
         send(own, hello)
         wait_until(lambda: loop.replicas == ("replica-1",))
         thief = sockets.open(zmq.DEALER, connect=port, identity="replica-1")
-        send(thief, ReplicaBye("replica-1", True, "bad"))
+        send(thief, ReplicaBye("replica-1", HEAD, True, "bad"))
         wait_until(lambda: loop.malformed == 1)
-        send(own, Heartbeat("replica-1", False, 1, 1))
+        send(own, Heartbeat("replica-1", HEAD, False, 1, 1))
         assert own.poll(int(DEADLINE_S * 1000))
         assert isinstance(receive(own).message, Heard)
         assert (loop.replicas, loop.farewell("replica-1"), thief.poll(0)) == (("replica-1",), "", 0)
+
+
+def test_what_a_replica_says_to_another_head_is_not_taken(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str
+) -> None:
+    """Who was left by a head that was here before gets no work and ends no frame; it is told who is here now."""
+    with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
+        left = sockets.open(zmq.DEALER, connect=port, identity="left")
+        posed = Posed("door", 0, 0, 18, False, 0.01, 0.001)
+        for message in (
+            Result("left", "old", posed),
+            Failed("left", "old", "door", 1, ""),
+            ReplicaBye("left", "old", True, ""),
+        ):
+            send(left, message)
+        for message in (ReplicaHello("left", "old", "an engine", 4, 1), Heartbeat("left", "old", False, 4, 1)):
+            send(left, message)
+            assert left.poll(int(DEADLINE_S * 1000))
+            assert receive(left).message == Heard(HEAD)
+        assert loop.replicas == ()
+        assert not loop.has_met("left")
+        assert not loop.malformed
 
 
 def test_failures_of_frames_that_nobody_gave_are_not_told(
@@ -125,6 +173,47 @@ def test_failures_of_frames_that_nobody_gave_are_not_told(
     ):
         stranger = sockets.open(zmq.DEALER, connect=port, identity="evil")
         for seq in range(200):
-            send(stranger, Failed("evil", "door", seq, "nothing"))
+            send(stranger, Failed("evil", HEAD, "door", seq, "nothing"))
         wait_until(lambda: loop.malformed == 200)
     assert 1 <= len(caplog.records) <= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [({"keypoints": 3}, 0.5), ({"infer_s": 1e300}, 0.5), ({"group_s": 60.0}, 0.5), ({}, np.inf), ({}, -5.0)],
+)
+def test_a_result_that_cannot_be_right_is_a_failure_of_its_replica(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str, changes: dict[str, Any], value: float
+) -> None:
+    """Another layout's people, times longer than the frame was away, and places in no picture: none reaches a lane."""
+    task = Task("door", 0, 0.0, 16, 24, 1.0, 1.0, 24, 16)
+    posed = dataclasses.replace(Posed("door", 0, 1, 18, False, 0.01, 0.001), **changes)
+    with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
+        lanes = Addresses.inproc("bounds").lanes
+        results = sockets.open(zmq.DEALER, connect=lanes, identity=results_identity("door"))
+        tasks = sockets.open(zmq.DEALER, connect=lanes, identity=tasks_identity("door"))
+        send(results, LaneHello("door", False, False, None, 0))
+        wait_until(lambda: results.poll(0))
+        send(tasks, task, [bytes(16 * 24 * 3)])
+        worker = sockets.open(zmq.DEALER, connect=port, identity="worker")
+        send(worker, ReplicaHello("worker", HEAD, "an engine", 1, 1))
+        assert worker.poll(int(DEADLINE_S * 1000))
+        assert receive(worker).message == Work((task,))
+        people = [np.full((1, posed.keypoints, 3), value, np.float32), np.full(1, 0.5, np.float32)]
+        send(worker, Result("worker", HEAD, posed), people)
+        assert tasks.poll(int(DEADLINE_S * 1000))
+        assert receive(tasks).message == Recall("door", 0)
+        assert (loop.malformed, loop.counts("door").posed, loop.counts("door").in_flight) == (1, 0, 1)
+
+
+def test_a_worker_of_another_version_is_told_so(
+    context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec, port: str
+) -> None:
+    """Who asks by the head's protocol is told what to serve; any other one which protocol the head has."""
+    with listening(context, spec, (port,)) as loop, Sockets(context) as sockets:
+        worker = sockets.open(zmq.DEALER, connect=port, identity="worker")
+        for protocol, answer in ((PROTOCOL, Serve), (PROTOCOL + 1, OtherProtocol), (0, OtherProtocol)):
+            send(worker, Join("worker", "cpu", protocol))
+            assert worker.poll(int(DEADLINE_S * 1000))
+            assert type(receive(worker).message) is answer
+        wait_until(lambda: loop.malformed == 2)

@@ -99,6 +99,41 @@ def test_a_drain_that_no_replica_could_finish_is_a_failure(
     assert str(summary.error) == f"no replica was left to do the last {taken} frames"
 
 
+def test_the_only_replica_that_hangs_and_is_a_thread_ends_the_run(
+    runs: Runs, workshop: Workshop, pictures: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that never answers again gives 6 and what it hangs on, with what was finished before kept."""
+    monkeypatch.setattr("posestream.pipeline.replica.infer_loop._HEARTBEAT_S", 0.05)
+    may_close = threading.Event()
+
+    class Stuck(FakeEngine):
+        """Does one picture."""
+
+        def __init__(self, spec: NetworkSpec) -> None:
+            super().__init__(spec, is_manual=True)
+
+        def submit(self, tickets: Sequence[int], images: Sequence[np.ndarray]) -> None:
+            super().submit(tickets, images)
+            if tickets[0] == 0:
+                self.finish()
+
+        def close(self) -> None:
+            may_close.wait(DEADLINE_S)
+            super().close()
+
+    workshop.make = Stuck
+    raw = {"source": [{"url": str(pictures(9))}], "replicas": {"hang_s": 0.3}}
+    supervisor = runs.start(raw, patience=Patience(drain_s=1.0, stop_s=0.5, come_back_s=0.1, leave_s=0.5))
+    wait_until(supervisor, lambda: not supervisor.is_running)
+    summary = supervisor.close()
+    counts = summary.sources[0].counts
+    assert (counts.posed, counts.in_flight) == (1, 0)
+    assert summary.exit_code is ExitCode.REPLICAS
+    assert "replica-1 hangs: the inference of frame 1 of pictures has not ended for" in str(summary.error)
+    may_close.set()
+    runs.end_contexts()
+
+
 def test_a_stop_with_nobody_to_work_ends_at_once(runs: Runs, workshop: Workshop, pictures: Callable[..., Path]) -> None:
     """A head that waits for workers drops what waits as stopped, without a drain, and that is no failure."""
     raw = {

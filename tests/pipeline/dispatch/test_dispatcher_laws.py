@@ -19,7 +19,12 @@ from posestream.pipeline.dispatch.in_flight import Size
 from posestream.stages.items import Drop, FrameKey, Reason, Stage
 
 SETTINGS = DispatcherSettings(
-    heartbeat_timeout_s=5.0, loading_timeout_s=180.0, poison_after=2, batch_wait_s=0.02, live_stop_s=1.5
+    heartbeat_timeout_s=5.0,
+    loading_timeout_s=180.0,
+    way_timeout_s=5.0,
+    poison_after=2,
+    batch_wait_s=0.02,
+    live_stop_s=1.5,
 )
 #: The dispatcher's own reasons that a recorded source may meet.
 RECORDED_REASONS = {Reason.POISON, Reason.STOPPED}
@@ -99,6 +104,8 @@ class ReplicaModel:
     #: The frame that it was given alone, since it was lost with a replica before.
     trial: FrameKey | None = None
     held: set[FrameKey] = field(default_factory=set)
+    #: When each of them was given.
+    given_s: dict[FrameKey, float] = field(default_factory=dict)
     #: Those among them that were given by a lane that died since.
     stale: set[FrameKey] = field(default_factory=set)
 
@@ -249,16 +256,28 @@ class DispatcherHistory(RuleBasedStateMachine):
         self.apply(self.dispatcher.replica_joined(name, credit, self.now_s, batch, fresh))
 
     @rule(name=replicas, is_loading=st.booleans(), credit=st.integers(0, 6), batch=batches, fresh=st.integers(0, 6))
-    def replica_beats(self, name: str, is_loading: bool, credit: int, batch: int, fresh: int) -> None:
-        """Also one that the dispatcher had lost: it comes back by its heartbeat."""
+    def replica_beats(self, name: str, is_loading: bool, credit: int, batch: int, fresh: int, lost: int = 0) -> None:
+        """Also one that the dispatcher had lost: it comes back by that. Bits of `lost` are frames that it lacks."""
         known = self.replica_models.setdefault(name, ReplicaModel(self.now_s, credit, batch, True))
         known.heard_s, known.credits, known.batch, known.fresh = self.now_s, credit, batch, fresh
         known.is_loading = is_loading or credit == 0
+        has = [key for number, key in enumerate(sorted(known.held)) if not lost >> number & 1]
+        self.miss(known, has)
         self.apply(
             self.dispatcher.replica_heard(
-                name, self.now_s, is_loading=is_loading, credit=credit, batch=batch, fresh=fresh
+                name, self.now_s, is_loading=is_loading, credit=credit, batch=batch, fresh=fresh, held=has
             )
         )
+
+    @rule(name=replicas, lost=st.integers(1, 255), beats=st.integers(1, 3))
+    def frames_get_lost_on_the_way(self, name: str, lost: int, beats: int) -> None:
+        """A connection was cut: a replica beats on, now and up to six seconds later, and lacks some of its frames."""
+        for beat in range(beats):
+            if beat:
+                self.time_passes(3.0)
+            known = self.replica_models.get(name)
+            if known is not None:
+                self.replica_beats(name, known.is_loading, known.credits, known.batch, known.fresh, lost)
 
     @rule(name=replicas)
     def replica_dies(self, name: str) -> None:
@@ -362,6 +381,13 @@ class DispatcherHistory(RuleBasedStateMachine):
             if key not in replica.stale and key.seq in lane.state and blame:
                 lane.losses[key.seq] += 1
 
+    def miss(self, replica: ReplicaModel, has: list[FrameKey]) -> None:
+        """What a replica was given long ago and has not is out too; what may still be on its way is not."""
+        for key in replica.held - set(has):
+            if replica.given_s[key] < self.now_s - SETTINGS.way_timeout_s:
+                replica.held.discard(key)
+                replica.stale.discard(key)
+
     def give_back(self, name: str, key: FrameKey) -> bool:
         """Note a report; True if it must count."""
         replica = self.replica_models.get(name)
@@ -448,6 +474,7 @@ class DispatcherHistory(RuleBasedStateMachine):
         self.check_order(key, size, is_again)
         lane.state[key.seq] = "held"
         replica.held.add(key)
+        replica.given_s[key] = self.now_s
         replica.stale.discard(key)
         self.given.append((name, key))
         if not is_again:
@@ -641,6 +668,7 @@ def walk(machine: DispatcherHistory, random: Random) -> None:
         (2, lambda: machine.lane_goes_on_after_death(name, random.randint(0, 6))),
         (3, lambda: machine.replica_joins(replica, random.randint(0, 6), batch, fresh)),
         (3, lambda: machine.replica_beats(replica, random.random() < 0.2, random.randint(1, 6), batch, fresh)),
+        (3, lambda: machine.frames_get_lost_on_the_way(replica, random.randint(1, 255), random.randint(1, 3))),
         (2, lambda: machine.replica_dies(replica)),
         (2, lambda: machine.replica_leaves(replica)),
         (6, lambda: machine.time_passes(random.choice([0.01, 0.02]))),

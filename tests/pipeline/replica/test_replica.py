@@ -17,6 +17,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
+from posestream.pipeline.errors import HungError, OtherHeadError
 from posestream.pipeline.replica import infer_loop as infer_loop_module
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import Serving
@@ -24,6 +25,7 @@ from posestream.pipeline.wire.convert import poses_of
 from posestream.pipeline.wire.envelope import Envelope
 from posestream.pipeline.wire.messages import (
     Failed,
+    Heard,
     Heartbeat,
     Message,
     ReplicaBye,
@@ -36,11 +38,13 @@ from posestream.pipeline.wire.messages import (
 from posestream.pipeline.wire.sockets import Sockets, receive_from, send_to
 from posestream.stages.ensemble import Ensemble, EnsembleSettings
 from posestream.stages.group.group import Group, GroupSettings
-from posestream.stages.items import FrameKey
+from posestream.stages.items import FieldMaps, FrameKey, Poses
 
 #: Nothing here takes longer.
 DEADLINE_S = 60.0
 HEIGHT, WIDTH = 64, 88
+#: Whom the replica serves.
+HEAD = "head"
 
 
 def task(seq: int, **changes: Any) -> Task:
@@ -64,13 +68,16 @@ class Desk:
         open_engine: Callable[[], Engine],
         group: Callable[..., Any] | None = None,
         seen: EnsembleSettings | None = None,
+        hang_s: float = 60.0,
     ) -> Replica:
         """Start a replica with this engine."""
         grouping = group or Group(self._spec.layout, GroupSettings())
         spec = self._spec
         ensemble = Ensemble(spec.layout, spec.stride, spec.input.multiple, seen)
-        serving = SimpleNamespace(opener=open_engine, group=lambda: grouping, ensemble=lambda: ensemble, spec=spec)
-        self.replica = Replica("r1", self._context, "inproc://desk", cast(Serving, serving), lambda: None)
+        serving = SimpleNamespace(
+            opener=open_engine, group=lambda: grouping, ensemble=lambda: ensemble, spec=spec, hang_s=hang_s
+        )
+        self.replica = Replica("r1", HEAD, self._context, "inproc://desk", cast(Serving, serving), lambda: None)
         self.replica.start()
         return self.replica
 
@@ -308,7 +315,7 @@ def test_frames_that_failed_together_are_tried_alone(desk: Desk, spec: NetworkSp
     engine.finish()
     assert desk.expect(Result).posed.seq == 0
     engine.fail("not this one")
-    assert desk.expect(Failed) == Failed("r1", "door", 1, "not this one")
+    assert desk.expect(Failed) == Failed("r1", HEAD, "door", 1, "not this one")
     engine.finish()
     assert desk.expect(Result).posed.seq == 2
 
@@ -366,7 +373,7 @@ def test_an_engine_that_does_not_open_is_a_farewell(desk: Desk) -> None:
 
     replica = desk.start(fail)
     assert desk.expect(ReplicaHello).credits == 0
-    assert desk.expect(ReplicaBye) == ReplicaBye("r1", True, "no such device")
+    assert desk.expect(ReplicaBye) == ReplicaBye("r1", HEAD, True, "no such device")
     assert replica.join(time.monotonic() + DEADLINE_S)
     assert replica.error is error
     assert not replica.is_alive
@@ -388,7 +395,7 @@ def test_a_stop_finishes_what_it_holds(desk: Desk, spec: NetworkSpec, by_message
         engine.wait_for_submission()
         engine.finish()
         assert desk.expect(Result).posed.seq == seq
-    assert desk.expect(ReplicaBye) == ReplicaBye("r1", False, "")
+    assert desk.expect(ReplicaBye) == ReplicaBye("r1", HEAD, False, "")
     assert replica.join(time.monotonic() + DEADLINE_S)
     assert replica.error is None
     assert engine.is_closed
@@ -403,7 +410,7 @@ def test_it_beats_while_idle_and_while_its_engine_works(
     engine = ManualEngine(spec)
     desk.start(lambda: engine)
     hello = desk.ready()
-    assert hear_beats(desk, 3) == [Heartbeat("r1", False, hello.credits, 1, hello.fresh)] * 3
+    assert hear_beats(desk, 3) == [Heartbeat("r1", HEAD, False, hello.credits, 1, hello.fresh)] * 3
     desk.give(task(0))
     engine.wait_for_submission()
     held = next(beat.held for _ in range(10_000) for beat in hear_beats(desk, 1) if beat.held)
@@ -469,6 +476,74 @@ def test_given_up_it_leaves_with_work_in_hand(desk: Desk, spec: NetworkSpec) -> 
     desk.give(*(task(seq) for seq in range(4)))
     desk.expect(ReplicaHello)
     replica.kill()
-    assert desk.expect(ReplicaBye) == ReplicaBye("r1", False, "")
+    assert desk.expect(ReplicaBye) == ReplicaBye("r1", HEAD, False, "")
     assert replica.join(time.monotonic() + DEADLINE_S)
     assert engine.is_closed
+
+
+def test_it_gives_up_what_it_holds_for_a_head_that_has_gone(desk: Desk, spec: NetworkSpec) -> None:
+    """Heard by another head than its own, a replica leaves at once with work in hand, and says why."""
+    engine = ManualEngine(spec)
+    replica = desk.start(lambda: engine)
+    desk.ready()
+    desk.give(task(0))
+    desk.expect(ReplicaHello)
+    engine.wait_for_submission()
+    desk.send(Heard(HEAD))
+    desk.send(Heard("another"))
+    assert desk.expect(ReplicaBye).head == HEAD
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert isinstance(replica.error, OtherHeadError)
+
+
+def test_a_replica_whose_engine_hangs_leaves_and_names_the_frame(
+    desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An inference that never ends makes the replica say goodbye as failed, before its engine lets it be closed."""
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.02)
+    may_close = threading.Event()
+
+    class Stuck(ManualEngine):
+        def close(self) -> None:
+            assert may_close.wait(DEADLINE_S)
+            super().close()
+
+    engine = Stuck(spec)
+    replica = desk.start(lambda: engine, hang_s=0.3)
+    desk.ready()
+    desk.give(task(0), task(1))
+    desk.expect(ReplicaHello)
+    engine.wait_for_submission()
+    engine.finish()
+    assert desk.expect(Result).posed.seq == 0
+    bye = desk.expect(ReplicaBye)
+    assert bye.has_failed
+    assert bye.error.startswith("the inference of frame 1 of door has not ended for")
+    assert replica.is_alive
+    may_close.set()
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert replica.hangs
+    assert isinstance(replica.error, HungError)
+
+
+def test_a_replica_whose_grouping_hangs_leaves_and_names_the_frame(
+    desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grouping that never ends is found as well, although the work loop goes round."""
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.02)
+    may_end = threading.Event()
+
+    def stuck(maps: FieldMaps) -> Poses:
+        assert may_end.wait(DEADLINE_S)
+        return Poses(maps.key, ())
+
+    replica = desk.start(lambda: FakeEngine(spec), stuck, hang_s=0.3)
+    desk.ready()
+    desk.give(task(0))
+    desk.expect(ReplicaHello)
+    bye = desk.expect(ReplicaBye)
+    assert bye.has_failed
+    assert bye.error.startswith("the grouping of frame 0 of door has not ended for")
+    may_end.set()
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert isinstance(replica.error, HungError)

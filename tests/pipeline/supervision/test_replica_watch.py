@@ -9,13 +9,14 @@ import pytest
 
 from posestream.models.errors import EngineError
 from posestream.pipeline.dispatch.loop import DispatchLoop
+from posestream.pipeline.errors import HungError
 from posestream.pipeline.supervision.handles import ReplicaHandle
 from posestream.pipeline.supervision.patience import Patience
 from posestream.pipeline.supervision.replica_watch import ReplicaWatch
 from posestream.pipeline.supervision.restarts import Restarts
 from posestream.pipeline.supervision.slot import Slot
 
-COME_BACK_S = 1.0
+COME_BACK_S, LEAVE_S = 1.0, 20.0
 
 
 class Dispatch:
@@ -47,7 +48,7 @@ def replica(*, is_killable: bool) -> Any:
 def watching(dispatch: Dispatch, *parts: Any) -> tuple[ReplicaWatch, list[Slot[ReplicaHandle]]]:
     """Watch these replicas."""
     slots = [Slot(part.name, lambda _generation, part=part: cast(ReplicaHandle, part), Restarts()) for part in parts]
-    return ReplicaWatch(slots, cast(DispatchLoop, dispatch), Patience(come_back_s=COME_BACK_S)), slots
+    return ReplicaWatch(slots, cast(DispatchLoop, dispatch), Patience(come_back_s=COME_BACK_S, leave_s=LEAVE_S)), slots
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,19 @@ def test_a_replica_that_hangs_is_told_of_once(caplog: pytest.LogCaptureFixture, 
         watch.watch(now_s, is_stopping=False)
     assert hung.kills == 3
     assert caplog.messages == [f"replica-0 hangs; {end}"]
+
+
+@pytest.mark.parametrize("is_killable", [True, False])
+def test_the_place_of_a_thread_that_hangs_is_given_up(caplog: pytest.LogCaptureFixture, is_killable: bool) -> None:
+    """One that does not leave has no successor, and a line says what hangs; a process is killed and has one."""
+    hung = replica(is_killable=is_killable)
+    hung.error = HungError("the inference of frame 3 of door has not ended for 31 s")
+    watch, (slot,) = watching(Dispatch(), hung)
+    for now_s in (0.0, LEAVE_S, LEAVE_S + 1.0, LEAVE_S + 2.0):
+        watch.watch(now_s, is_stopping=False)
+    assert slot.is_exhausted is not is_killable
+    given_up = f"replica-0 hangs: {hung.error}; it is given up"
+    assert caplog.messages.count(given_up) == int(not is_killable)
 
 
 def test_one_that_comes_back_is_left_alone_and_told_of_anew(caplog: pytest.LogCaptureFixture) -> None:

@@ -14,12 +14,26 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posestream.models.registry import load_registry
 from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.wire.codec import record_check
-from posestream.pipeline.wire.convert import image_of, maps_of, poses_of
+from posestream.pipeline.wire.convert import image_of, is_whole, maps_of, people_payloads, posed_of, poses_of
 from posestream.pipeline.wire.envelope import MAX_HEADER_BYTES, array, decode, encode
-from posestream.pipeline.wire.messages import Fields, Finished, LaneDrop, Message, Posed, ReplicaHello, Task, Work
-from posestream.stages.items import Reason, Stage
+from posestream.pipeline.wire.messages import (
+    Fields,
+    Finished,
+    Join,
+    LaneDrop,
+    Message,
+    OtherProtocol,
+    Posed,
+    ReplicaHello,
+    Task,
+    Work,
+)
+from posestream.stages.group.group import Group, GroupSettings
+from posestream.stages.group.synthetic import planted_maps, random_people
+from posestream.stages.items import FieldMaps, FrameKey, Reason, Stage, Transform
 
 KINDS = typing.get_args(Message)
 
@@ -166,10 +180,10 @@ def check_types(record: object) -> None:
 
 
 @pytest.mark.parametrize("number", [-1, -1000, (1 << 16) + 1, 2**40, 2**62])
-@pytest.mark.parametrize("at", [3, 4, 5], ids=["credits", "batch", "fresh"])
+@pytest.mark.parametrize("at", [4, 5, 6], ids=["credits", "batch", "fresh"])
 def test_counts_out_of_range_are_refused(at: int, number: int) -> None:
     """A replica cannot have less than no room, which would be taken from all others, nor more than any can have."""
-    values: list[object] = ["Heartbeat", "worker", False, 4, 1, 0, []]
+    values: list[object] = ["Heartbeat", "worker", "head", False, 4, 1, 0, []]
     assert decode(frames(msgpack.packb(values))).message
     values[at] = number
     with pytest.raises(DecodeError, match="out of range"):
@@ -297,4 +311,64 @@ def test_a_name_is_read_back_exactly() -> None:
     """Names in any script survive."""
     for name in ("door", "Tür-7", "門", "🚪"):
         assert decode(frames(*encode(Finished(name)))).message == Finished(name)
-        assert decode(frames(*encode(ReplicaHello(name, "", 0, 1)))).message == ReplicaHello(name, "", 0, 1)
+        assert decode(frames(*encode(ReplicaHello(name, "head", "", 0, 1)))).message == ReplicaHello(
+            name, "head", "", 0, 1
+        )
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "score", "is_right"),
+    [
+        ([(1.5, 2.5, 0.5), (NAN, NAN, NAN)], 0.5, True),
+        ([(0.0, 0.0, 0.0), (7680.0, 4320.0, 1.0)], 1.0, True),
+        ([(1.5, 2.5, 0.5)], 0.5, False),
+        ([(1.5, 2.5, 0.5)] * 3, 0.5, False),
+        ([(NAN, 2.5, 0.5), (NAN, NAN, NAN)], 0.5, False),
+        ([(1.5, 2.5, NAN), (NAN, NAN, NAN)], 0.5, False),
+        ([(-5.0, 2.5, 0.5), (NAN, NAN, NAN)], 0.5, False),
+        ([(1.5, 1e30, 0.5), (NAN, NAN, NAN)], 0.5, False),
+        ([(math.inf, 2.5, 0.5), (NAN, NAN, NAN)], 0.5, False),
+        ([(1.5, 2.5, 1.5), (NAN, NAN, NAN)], 0.5, False),
+        ([(1.5, 2.5, -0.5), (NAN, NAN, NAN)], 0.5, False),
+        ([(1.5, 2.5, 0.5), (NAN, NAN, NAN)], NAN, False),
+        ([(1.5, 2.5, 0.5), (NAN, NAN, NAN)], math.inf, False),
+        ([(1.5, 2.5, 0.5), (NAN, NAN, NAN)], -1.0, False),
+    ],
+)
+def test_only_people_of_the_served_layout_and_of_a_picture_are_taken(
+    keypoints: list[tuple[float, float, float]], score: float, is_right: bool
+) -> None:
+    """People have the layout's keypoints, each found somewhere in a picture or missing whole, and scores."""
+    payloads = frames(
+        np.array([keypoints, keypoints], np.float32).tobytes(), np.array([score] * 2, np.float32).tobytes()
+    )
+    assert is_whole(Posed("door", 1, 2, len(keypoints), False, 0.1, 0.1), payloads, 2) is is_right
+
+
+def test_people_without_payloads_of_their_number_are_not_taken() -> None:
+    """Nobody needs empty payloads; other sizes than the header's are refused."""
+    nobody, one = Posed("door", 1, 0, 2, False, 0.1, 0.1), Posed("door", 1, 1, 2, False, 0.1, 0.1)
+    assert is_whole(nobody, frames(b"", b""), 2)
+    assert not is_whole(nobody, frames(b"", b"", b""), 2)
+    assert not is_whole(one, frames(bytes(20), bytes(4)), 2)
+    assert is_whole(one, frames(bytes(24), bytes(4)), 2)
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(0, 6))
+def test_what_grouping_finds_is_taken(seed: int, count: int) -> None:
+    """No result of a real grouping is refused."""
+    layout, size = load_registry()["mobilenet-thin"].layout, (32, 57)
+    maps = planted_maps(layout, random_people(layout, np.random.default_rng(seed), count, size), size)
+    transform = Transform(0.25, 0.25, 1824, 1024)
+    poses = Group(layout, GroupSettings())(FieldMaps(FrameKey("door", 1), *maps, 8, transform))
+    parts = frames(*[payload.tobytes() for payload in people_payloads(poses)])
+    assert is_whole(posed_of(poses, 18, 0.1, 0.1), parts, 18)
+
+
+def test_what_tells_versions_apart_never_changes() -> None:
+    """Every version asks to join, and turns another one away, in these very bytes."""
+    assert encode(Join("w", "cpu", 7)) == [msgpack.packb(["Join", "w", "cpu", 7])]
+    assert encode(OtherProtocol(7)) == [msgpack.packb(["OtherProtocol", 7])]
