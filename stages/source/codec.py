@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av.bitstream import BitStreamFilterContext
@@ -72,7 +73,7 @@ class StreamCodec:
             # Whoever connects anew finds out all about it, and whether the hardware can decode it.
             self.is_lost = True
             return
-        self._name, self._context = name, VideoCodecContext.create(name, "r")
+        self._name, self._context = name, cast("VideoCodecContext", VideoCodecContext.create(name, "r"))
         _set_threads(self._context, is_live=True)
 
     def _is_codec(self, name: str) -> bool:
