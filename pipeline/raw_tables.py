@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 
 from posestream.stages.errors import SettingsError
-from posestream.stages.redact import redacted_text
+from posestream.stages.redact import told_value
 
 __all__ = ["check_keys", "check_values", "keys_of"]
 
@@ -58,7 +58,7 @@ def check_values(raw: object, annotation: Any, origin: str, path: str = "") -> N
         for number, value in enumerate(raw):
             check_values(value, get_args(kind)[0], origin, f"{path}{number}.")
     elif complaint := _complaint(raw, kind):
-        raise SettingsError(f"{origin}: {path[:-1]} = {redacted_text(repr(raw))}: {complaint}")
+        raise SettingsError(f"{origin}: {path[:-1]} = {told_value(path[:-1], raw)}: {complaint}")
 
 
 def _complaint(value: object, kind: Any) -> str:
