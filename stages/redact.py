@@ -46,9 +46,13 @@ def redacted(url: str) -> str:
         # A password with "/", "?" or "#" in it that was not escaped: whatever is before the last "@" may be secret.
         scheme, _, rest = url.partition("://")
         return f"{scheme}://{re.split(r'[/?#]', rest.rpartition('@')[2])[0]}"
-    if "@" in url and ":" in parts.netloc and "@" in url[url.index(parts.netloc) + len(parts.netloc) :]:
-        # Perhaps a password that begins with digits, which look like a port. Over HTTP a path often has an "@".
-        return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme.startswith("http") else f"{parts.scheme}://…"
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        if _CREDENTIALS.search(url):
+            # Perhaps a password with an "@" and a "/", "?" or "#" behind it, so that its end looks like the host.
+            return f"{parts.scheme}://…"
+        if ":" in parts.netloc:
+            # Perhaps one that begins with digits, which look like a port. Over HTTP a path often has an "@".
+            return f"{parts.scheme}://{parts.netloc}/…" if parts.scheme.startswith("http") else f"{parts.scheme}://…"
     if not parts.netloc:
         # A local path, which urlunsplit would write without its "//".
         return f"{parts.scheme}://{parts.path}"

@@ -6,7 +6,7 @@ import logging
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from posestream.pipeline.logs import _TextFormatter, json_entry
@@ -30,6 +30,8 @@ paths = st.sampled_from(["", "/l", "/live/main?x=1", "/a/b.mp4"])
 
 
 @settings(max_examples=400, deadline=None)
+@example("rtsp://", "me", f"@{MARK}?", "host", "")
+@example("http://", "me", f"a@{MARK}/b", "host", "/@me")
 @given(schemes, users, passwords, hosts, paths)
 def test_a_password_is_nowhere(scheme: str, user: str, password: str, host: str, path: str) -> None:
     """Whatever it holds, a password is in no address shown, log line, error, state, name or `repr`."""
