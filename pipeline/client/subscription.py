@@ -33,8 +33,10 @@ _AT_ONCE = 100
 _MOST_BYTES = 64 << 20
 #: Pauses between attempts to connect again, in milliseconds.
 _RECONNECT_MS, _MOST_RECONNECT_MS = 100, 2_000
-#: A publisher that is silent on the wire is asked after so long, and given up after so long, in milliseconds.
-_PING_MS, _DEAD_MS = 2_000, 6_000
+#: A host that is silent on the wire is probed by the kernel after so many seconds, then every so many, and given up
+#: after so many probes. ZeroMQ's pings are not for this: libzmq 4.3.5 stops reading from a connection whose queue is
+#: full, and if that is then reset, the next ping or pong ends this process (`!_io_error` in stream_engine_base.cpp).
+_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 2, 1, 4
 
 
 def tell_gap(gap: Gap) -> None:
@@ -72,8 +74,10 @@ class _Wire:
             (zmq.MAXMSGSIZE, _MOST_BYTES),
             (zmq.RECONNECT_IVL, _RECONNECT_MS),
             (zmq.RECONNECT_IVL_MAX, _MOST_RECONNECT_MS),
-            (zmq.HEARTBEAT_IVL, _PING_MS),
-            (zmq.HEARTBEAT_TIMEOUT, _DEAD_MS),
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, _PROBE_AFTER_S),
+            (zmq.TCP_KEEPALIVE_INTVL, _PROBE_EVERY_S),
+            (zmq.TCP_KEEPALIVE_CNT, _PROBES),
         ):
             socket.setsockopt(option, value)
         self._refusals.watch(socket)

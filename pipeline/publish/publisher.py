@@ -43,8 +43,11 @@ _EXPIRE_S = 1.0
 _KERNEL_BYTES = 256 << 10
 #: Answers that wait for one client: it asks for the next one when it has read the last.
 _ANSWERS = 4
-#: A subscriber that is silent on the wire is asked after so long, and dropped after so long, in milliseconds.
+#: Who asks and is silent on the wire is asked after so long, and dropped after so long, in milliseconds.
 _PING_MS, _DEAD_MS = 5_000, 30_000
+#: A subscriber's host that is silent is probed by the kernel after so many seconds, then every so many, and given up
+#: after so many probes.
+_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 5, 5, 5
 #: Of bytes that are none of ours, so many are logged.
 _TOLD = 3
 
@@ -136,9 +139,19 @@ class Publisher:
             # From outside only wishes and requests come.
             socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
             socket.setsockopt(zmq.SNDBUF, _KERNEL_BYTES)
-            socket.setsockopt(zmq.HEARTBEAT_IVL, _PING_MS)
-            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_MS)
             self._gate.watch(socket)
+        self._replay.setsockopt(zmq.HEARTBEAT_IVL, _PING_MS)
+        self._replay.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_MS)
+        # No pings to subscribers: one that is slow, and whose connection is reset, would be ended by its answer to one
+        # (see STRANGERS_MARK). The kernel finds those that are gone, also with data on the way to them.
+        for option, value in (
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, _PROBE_AFTER_S),
+            (zmq.TCP_KEEPALIVE_INTVL, _PROBE_EVERY_S),
+            (zmq.TCP_KEEPALIVE_CNT, _PROBES),
+            (zmq.TCP_MAXRT, _DEAD_MS),
+        ):
+            self._out.setsockopt(option, value)
         self.addresses = tuple(sockets.bind(self._out, address, self._guard) for address in self._plan.addresses)
         self.replay_addresses = tuple(
             sockets.bind(self._replay, address, self._guard) for address in self._plan.replay_addresses

@@ -72,6 +72,17 @@ def test_importing_it_loads_no_engine() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_slow_subscriber_outlives_a_reset() -> None:
+    """One that does not read, with a full queue, is not ended when its connection is reset.
+
+    In a process of its own: libzmq ends one that pings over such a connection.
+    """
+    program = (sys.executable, "-m", "tests.pipeline.client.slow")
+    root = Path(__file__).parents[3]
+    done = subprocess.run(program, cwd=root, capture_output=True, text=True, check=False)  # noqa: S603 — our own program
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_results_are_typed(stand: Stand) -> None:
     """What comes is a `PosesResult` with NumPy keypoints, NaN where one was not found; drops are passed over."""
     stand.publish(0, type="drop")
