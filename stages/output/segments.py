@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -167,7 +168,7 @@ def has_segments(path: Path) -> bool:
 def _segments(path: Path) -> Iterator[tuple[int, Path]]:
     """List a recording's files by their numbers."""
     found = []
-    for one in path.parent.glob(f"{path.stem}.*{path.suffix}"):
+    for one in path.parent.glob(f"{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
         number = one.name[len(path.stem) + 1 : len(one.name) - len(path.suffix)]
         if len(number) == _DIGITS and number.isdecimal():
             found.append((int(number), one))

@@ -88,3 +88,18 @@ def test_an_older_recording_is_replaced_as_a_whole(tmp_path: Path) -> None:
         check_no_segments(path)
     write(segmented(path), ended_frames(5))
     assert numbers(tmp_path) == {"out.000001.jsonl": list(range(5)), "out.notes.jsonl": []}
+
+
+@pytest.mark.parametrize("name", ["cam[1]", "a?"])
+def test_a_name_is_no_pattern(tmp_path: Path, name: str) -> None:
+    """Files of a name with wildcards are found, and those that it would match as a pattern are left alone."""
+    other = tmp_path / f"{name.replace('[1]', '1').replace('?', 'b')}.000001.jsonl"
+    other.write_text("")
+    sink = segmented(tmp_path / f"{name}.jsonl")
+    write(sink, ended_frames(15))
+    assert [path.name for path in sink.paths] == [f"{name}.000001.jsonl", f"{name}.000002.jsonl"]
+    with pytest.raises(SettingsError, match="exists"):
+        check_no_segments(tmp_path / f"{name}.jsonl")
+    write(segmented(tmp_path / f"{name}.jsonl"), ended_frames(5))
+    assert other.exists()
+    assert len(sink.paths) == 1
