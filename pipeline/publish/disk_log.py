@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zlib
@@ -14,6 +15,8 @@ from posestream.pipeline.publish.log import Entry, LogLimits
 from posestream.stages.output.sink import make_folder, output_errors, write_whole
 
 __all__ = ["DiskLog"]
+
+_log = logging.getLogger(__name__)
 
 #: Before each message: its bytes, their CRC-32, and when it was published, in seconds since 1970.
 _HEAD = struct.Struct("<IId")
@@ -50,7 +53,7 @@ class DiskLog:
         with output_errors(self._folder):
             self._sizes = {number: self._path(number).stat().st_size for number in self._numbers()}
             for number in sorted(self._sizes):
-                yield from _records(self._path(number).read_bytes())
+                yield from _records(self._path(number))
 
     def write(self, entry: Entry) -> None:
         """Append a message.
@@ -80,6 +83,8 @@ class DiskLog:
         self.close()
         self._remove_old()
         number += 1
+        while self._path(number).is_dir():
+            number += 1
         make_folder(self._folder)
         self._descriptor = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC, 0o600)
         self._sizes[number], self._file_bytes = 0, 0
@@ -97,20 +102,42 @@ class DiskLog:
 
     def _numbers(self) -> list[int]:
         paths = self._folder.glob(f"*{_ENDING}") if self._folder.is_dir() else ()
-        return sorted(int(path.stem) for path in paths if path.stem.isdecimal())
+        return sorted(int(path.stem) for path in paths if path.stem.isdecimal() and self._is_own(path))
+
+    def _is_own(self, path: Path) -> bool:
+        if path.is_dir():
+            _log.warning("%s is a folder and no part of the log; it is left alone", path)
+            return False
+        return path == self._path(int(path.stem))
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08d}{_ENDING}"
 
 
-def _records(data: bytes) -> Iterator[Entry]:
+def _records(path: Path) -> Iterator[Entry]:
     """Read one file's records, up to the first that is cut off or damaged."""
+    data = path.read_bytes()
     place = 0
-    while place + _HEAD.size <= len(data):
-        size, checksum, at_s = _HEAD.unpack_from(data, place)
-        body = data[place + _HEAD.size : place + _HEAD.size + size]
-        if size > _MOST_BYTES or len(body) < size or zlib.crc32(body) != checksum:
+    while place < len(data):
+        entry = _record(data, place)
+        if entry is None:
+            _log.warning("%s is damaged or cut off at byte %d; what follows in it is left out", path, place)
             return
-        place += _HEAD.size + size
+        place += _HEAD.size + len(entry.body)
+        yield entry
+
+
+def _record(data: bytes, place: int) -> Entry | None:
+    """Read the record at a place; None if there is none that was written as a whole."""
+    if place + _HEAD.size > len(data):
+        return None
+    size, checksum, at_s = _HEAD.unpack_from(data, place)
+    body = data[place + _HEAD.size : place + _HEAD.size + size]
+    if not 0 < size <= _MOST_BYTES or len(body) < size or zlib.crc32(body) != checksum:
+        return None
+    try:
         message = msgpack.unpackb(body)
-        yield Entry(message["run"], message["n"], at_s, body)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException):
+        return None
+    run, n = (message.get("run"), message.get("n")) if isinstance(message, dict) else (None, None)
+    return Entry(run, n, at_s, body) if isinstance(run, str) and type(n) is int else None

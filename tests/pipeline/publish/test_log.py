@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import msgpack
@@ -129,6 +131,29 @@ def test_what_a_kill_left_half_is_left_out(tmp_path: Path, damage: str) -> None:
     else:
         data[-30] ^= 1
     path.write_bytes(data)
+    assert places(tuple(DiskLog(tmp_path, LogLimits()).read())) == [("a", 0), ("a", 1)]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [bytes(1000), struct.pack("<IId", 1, zlib.crc32(b"\x05"), 1.0) + b"\x05", struct.pack("<IId", 1, 2, 3.0)[:5]],
+    ids=["zeros", "no message", "cut"],
+)
+def test_what_is_no_record_ends_a_file_with_one_line(
+    tmp_path: Path, tail: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Zeros, records that are no messages and folders end no start; records before them, and new ones, are there."""
+    log = DiskLog(tmp_path, LogLimits())
+    log.write(entry("a", 0))
+    log.close()
+    (path,) = tmp_path.glob("*.log")
+    path.write_bytes(path.read_bytes() + tail)
+    (tmp_path / "00000002.log").mkdir()
+    again = DiskLog(tmp_path, LogLimits())
+    assert places(tuple(again.read())) == [("a", 0)]
+    assert sum(str(path) in record.getMessage() for record in caplog.records) == 1
+    again.write(entry("a", 1))
+    again.close()
     assert places(tuple(DiskLog(tmp_path, LogLimits()).read())) == [("a", 0), ("a", 1)]
 
 
