@@ -45,6 +45,9 @@ def write_new_pair(name: str, folder: Path) -> tuple[Path, Path]:
     public_path, secret_path = folder / f"{name}{PUBLIC_ENDING}", folder / f"{name}{SECRET_ENDING}"
     curve = f'curve\n    public-key = "{public.decode()}"\n'
     secret_line = f'    secret-key = "{secret.decode()}"\n'
+    for path in (secret_path, public_path):
+        if path.exists():
+            raise SettingsError(f"{path} exists; give another name or remove it")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The secret one first, so that a public key without its secret is never left behind.

@@ -33,6 +33,14 @@ def test_keys_are_never_replaced(tmp_path: Path) -> None:
     assert secret_path.read_bytes() == before
 
 
+def test_a_public_key_alone_gets_no_secret_of_another_pair(tmp_path: Path) -> None:
+    """Where either file exists nothing is written."""
+    (tmp_path / "head.key").write_text("mine")
+    with pytest.raises(SettingsError, match="exists"):
+        write_new_pair("head", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["head.key"]
+
+
 def test_a_repr_shows_no_key(tmp_path: Path) -> None:
     """What ends up in a log by way of `repr` or an error has no key in it."""
     pair = read_pair(write_new_pair("head", tmp_path)[1])
