@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 
 #: In place of a control address: the socket in the run's own folder, which is there anyway.
 LOCAL = "local"
-#: What a source may be called.
-_NAME = re.compile(r"[a-z0-9_.-]{1,255}")
+#: What a source may be called: folders are called after it too, so that it is not one's own or the one above.
+_NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9_.-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)

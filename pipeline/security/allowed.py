@@ -69,7 +69,12 @@ class AllowedFiles:
     def _read(self) -> frozenset[bytes]:
         """Read the keys anew; a file that cannot be read allows nobody and keeps nobody else out."""
         keys = set()
-        for file in self._files():
+        try:
+            files = self._files()
+        except OSError as error:
+            _log.warning("allowed clients %s cannot be read: %s; nobody is let in until it can", self._path, error)
+            return frozenset()
+        for file in files:
             try:
                 keys.add(read_public(file))
             except SettingsError as error:

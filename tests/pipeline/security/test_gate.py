@@ -149,3 +149,20 @@ def test_an_ipc_address_that_is_not_free_is_refused(context: Context, tmp_path: 
         with pytest.raises(SettingsError, match="cannot listen"):
             sockets.bind(second, address)
     assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_list_that_cannot_be_reached_lets_nobody_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told once, nobody is let in meanwhile, and everybody on it is once it can be reached again."""
+    public = read_pair(write_new_pair("friend", tmp_path)[1]).public
+    allowed = AllowedFiles(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def unreachable(self: AllowedFiles) -> list[Path]:
+            raise PermissionError(13, "Permission denied")
+
+        patch.setattr(AllowedFiles, "_files", unreachable)
+        assert [allowed.allows(public) for _ in range(3)] == [False] * 3
+    assert allowed.allows(public)
+    assert sum("cannot be read" in record.getMessage() for record in caplog.records) == 1
