@@ -73,13 +73,12 @@ class DiskLog:
         """Close the present file; closing again does nothing."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
+            self._sizes[max(self._sizes)] = self._file_bytes
             os.close(descriptor)
 
     def _begin_file(self) -> None:
         """Go on in a new file, and remove those that are too much or too old."""
         number = max(self._sizes, default=0)
-        if self._descriptor is not None:
-            self._sizes[number] = self._file_bytes
         self.close()
         self._remove_old()
         number += 1

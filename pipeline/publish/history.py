@@ -75,6 +75,12 @@ class History:
             self._write(source, entry, self._folder)
         return True
 
+    def end(self, source: str) -> None:
+        """Close a source's file: its lane has ended, and what comes of it later begins a new one."""
+        disk = self._disk.get(source)
+        if disk is not None:
+            disk.close()
+
     def expire(self, now_s: float) -> None:
         """Drop what is too old."""
         for log in self._logs.values():

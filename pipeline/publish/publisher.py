@@ -33,7 +33,7 @@ _POLL_MS = 50
 #: After a stop, messages may still be on their way: lanes that have not said their end are waited for so long, and
 #: others until nothing has come for so long, in seconds.
 _LAST_WORDS_S, _SILENCE_S = 2.0, 0.05
-#: Messages of lanes that are taken before somebody else has a turn.
+#: Messages of lanes, and wishes of subscribers, that are taken before somebody else has a turn.
 _AT_ONCE = 64
 #: Layouts are not sent more often than this, in seconds: they go to everybody, and joining must not be a weapon.
 _LAYOUT_EVERY_S = 0.1
@@ -198,6 +198,7 @@ class Publisher:
         message, now_s = envelope.message, time.time()
         if isinstance(message, PublishEnd):
             self._speaking.discard(message.source)
+            self._history.end(message.source)
         elif len(envelope.payloads) != 1:
             self._ignore(f"{type(message).__name__} with {len(envelope.payloads)} payloads")
         elif isinstance(message, Publish):
@@ -229,7 +230,9 @@ class Publisher:
         self._send(topic, msgpack.packb(status))
 
     def _hear_wishes(self) -> None:
-        while has_more(self._out):
+        for _ in range(_AT_ONCE):
+            if not has_more(self._out):
+                return
             wish = self._out.recv(zmq.NOBLOCK)
             # Whoever wants layouts, or everything, has joined.
             if wish[:1] == b"\x01" and (wish[1:].startswith(b"layout/") or b"layout/".startswith(wish[1:])):

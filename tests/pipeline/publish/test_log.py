@@ -171,6 +171,22 @@ def test_a_log_on_disk_stays_within_its_bytes(tmp_path: Path) -> None:
     assert len(left) > 40
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not list open files")
+def test_a_source_that_ended_leaves_no_open_file(tmp_path: Path) -> None:
+    """However many sources come and go, no file stays open; one that comes again goes on in a new file."""
+    history = History(LogLimits(), tmp_path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(20):
+        history.add(f"door-{number}", entry("a", 0))
+        history.end(f"door-{number}")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    history.add("door-0", entry("a", 1))
+    history.close()
+    again = History(LogLimits(), tmp_path)
+    assert places(again.logs["door-0"].since(None, 10, 1 << 20).entries) == [("a", 0), ("a", 1)]
+    again.close()
+
+
 def test_two_heads_do_not_share_a_log(tmp_path: Path) -> None:
     """The second one is refused before any work."""
     history = History(LogLimits(), tmp_path)
