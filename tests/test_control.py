@@ -160,6 +160,7 @@ def test_what_cannot_be_is_refused(runtime: Path, tmp_path: Path, media: ModuleT
             (AddSource(json.dumps({"url": "rtsp://h\0/x"})), 2, "signs in it that no address"),
             (AddSource('{"url": "synthetic:0x0"}'), 2, "write synthetic:WIDTHxHEIGHT"),
             (AddSource('{"url": "synthetic:8x8", "name": "Door"}'), 2, "use small letters"),
+            (AddSource('{"url": "synthetic:8x8", "name": ".."}'), 2, "use small letters"),
             (AddSource('{"url": "synthetic:8x8", "name": "clip"}'), 2, "'clip' is taken in this run"),
             (AddSource('{"url": "synthetic:8x8", "name": "taken"}'), 2, "out/taken.jsonl exists"),
             (RemoveSource("nobody"), 2, "there is no source 'nobody'; there are: synthetic-64x64, clip"),

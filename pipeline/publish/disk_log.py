@@ -6,7 +6,7 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgpack
@@ -44,8 +44,11 @@ class DiskLog:
     def __repr__(self) -> str:
         return f"<DiskLog {self._folder}, {len(self._sizes)} files>"
 
-    def read(self) -> Iterator[Entry]:
+    def read(self, on_loss: Callable[[], None] = lambda: None) -> Iterator[Entry]:
         """Give the messages that are there, the oldest first; what is damaged ends a file's.
+
+        Args:
+            on_loss: called between the messages where some were lost.
 
         Raises:
             OutputError: the files cannot be read.
@@ -53,7 +56,7 @@ class DiskLog:
         with output_errors(self._folder):
             self._sizes = {number: self._path(number).stat().st_size for number in self._numbers()}
             for number in sorted(self._sizes):
-                yield from _records(self._path(number))
+                yield from _records(self._path(number), on_loss)
 
     def write(self, entry: Entry) -> None:
         """Append a message.
@@ -113,7 +116,7 @@ class DiskLog:
         return self._folder / f"{number:08d}{_ENDING}"
 
 
-def _records(path: Path) -> Iterator[Entry]:
+def _records(path: Path, on_loss: Callable[[], None]) -> Iterator[Entry]:
     """Read one file's records, up to the first that is cut off or damaged."""
     data = path.read_bytes()
     place = 0
@@ -121,6 +124,7 @@ def _records(path: Path) -> Iterator[Entry]:
         entry = _record(data, place)
         if entry is None:
             _log.warning("%s is damaged or cut off at byte %d; what follows in it is left out", path, place)
+            on_loss()
             return
         place += _HEAD.size + len(entry.body)
         yield entry

@@ -96,7 +96,7 @@ class History:
     def _read(self, source: str, disk: DiskLog) -> None:
         log = self._logs[source] = ReplayLog(self._limits)
         self._disk[source] = disk
-        for entry in disk.read():
+        for entry in disk.read(log.note_loss):
             log.add(entry)
 
     def _write(self, source: str, entry: Entry, folder: Path) -> None:

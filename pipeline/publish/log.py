@@ -46,7 +46,8 @@ class Span:
     entries: tuple[Entry, ...]
     #: True if nothing comes after them by now: the live messages go on from `ReplayLog.next`.
     is_last: bool
-    #: True if the run that was asked for is held, so that whatever it has from there on is among them.
+    #: True if the run that was asked for is held and nothing of it was lost before the first of them, so that whatever
+    #: it has from there on is among them.
     is_known: bool
 
 
@@ -66,6 +67,8 @@ class ReplayLog:
         #: The runs in order, and the ordinal of the first message of each.
         self._runs: list[str] = []
         self._run_begins: list[int] = []
+        #: The ordinals of messages before which others were lost, nobody knows how many.
+        self._losses: set[int] = set()
         #: Where the next message goes: the live ones from here on.
         self.next: Position | None = None
         #: The last message; None before there was one.
@@ -98,6 +101,10 @@ class ReplayLog:
         self.expire(entry.at_s)
         return True
 
+    def note_loss(self) -> None:
+        """Note that messages are missing between the last one and the next, whatever their numbers are."""
+        self._losses.add(self._dropped + len(self._entries))
+
     def expire(self, now_s: float) -> None:
         """Drop what is too old by now."""
         while self._entries and self._entries[0].at_s < now_s - self._limits.age_s:
@@ -109,14 +116,16 @@ class ReplayLog:
         From a run that is not known (any more), or None, it is everything.
         """
         begin = self._begin(place)
+        is_cut = self._dropped + begin in self._losses
         found: list[Entry] = []
         size = 0
-        for entry in islice(self._entries, begin, begin + most_messages):
+        for number, entry in enumerate(islice(self._entries, begin, begin + most_messages), self._dropped + begin):
             size += len(entry.body)
-            if found and size > most_bytes:
+            # What is missing before a message can be told only at the beginning of a piece.
+            if found and (size > most_bytes or number in self._losses):
                 break
             found.append(entry)
-        is_known = place is not None and place.run in self._runs
+        is_known = place is not None and place.run in self._runs and not is_cut
         return Span(tuple(found), begin + len(found) >= len(self._entries), is_known)
 
     def _begin(self, place: Position | None) -> int:
@@ -132,6 +141,7 @@ class ReplayLog:
 
     def _drop_first(self) -> None:
         self._bytes -= len(self._entries.popleft().body)
+        self._losses.discard(self._dropped)
         self._dropped += 1
         # A run of which nothing is held is forgotten, the last one but for the messages to come.
         while len(self._runs) > 1 and self._run_begins[1] <= self._dropped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posestream.pipeline.client.order import Event, Gap, SourceOrder
+from posestream.pipeline.publish.disk_log import DiskLog
 from posestream.pipeline.publish.log import Entry, LogLimits, Position, ReplayLog
 
 
@@ -172,3 +174,25 @@ def test_live_messages_go_on_when_nobody_answers() -> None:
     assert order.live(message("a", 2)) == []
     assert order.give_up() == [Gap("door", "a", 0, 1), message("a", 2)]
     assert not order.is_asking
+
+
+def test_what_was_lost_in_the_log_itself_is_told(tmp_path: Path) -> None:
+    """Where a record on disk is damaged, whoever asks is told that messages are missing before the next run."""
+    disk = DiskLog(tmp_path, LogLimits())
+    for n in range(5):
+        disk.write(Entry("a", n, 1.0, msgpack.packb(message("a", n))))
+    disk.close()
+    (path,) = tmp_path.iterdir()
+    data = bytearray(path.read_bytes())
+    data[len(data) * 3 // 5 + 5] ^= 1
+    path.write_bytes(data)
+    disk.write(Entry("b", 0, 2.0, msgpack.packb(message("b", 0))))
+    disk.close()
+    log = ReplayLog(LogLimits())
+    for entry in DiskLog(tmp_path, LogLimits()).read(log.note_loss):
+        log.add(entry)
+    publisher = Publisher(SourceOrder("door", None, can_ask=True), log)
+    while publisher.order.is_asking:
+        publisher.answer()
+    known = [message("a", n) for n in range(3)]
+    assert publisher.events == [*known, Gap("door", "a", 3, None), message("b", 0)]
