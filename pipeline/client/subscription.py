@@ -125,6 +125,7 @@ class _Common:
         self._idle_s = idle_s
         self._ready: deque[Mapping[str, Any]] = deque()
         self._heard_s = time.monotonic()
+        self._is_with_user = False
 
     @property
     def layout(self) -> Mapping[str, Any] | None:
@@ -140,6 +141,16 @@ class _Common:
     def _is_idle(self) -> bool:
         """True if nothing has come for as long as was to be waited."""
         return self._idle_s is not None and time.monotonic() - self._heard_s > self._idle_s
+
+    def _give(self) -> Mapping[str, Any]:
+        """Give the next message to the user, whose time with it is not counted as silence."""
+        self._is_with_user = True
+        return self._ready.popleft()
+
+    def _come_back(self) -> None:
+        """Note that the user has done with the last message."""
+        if self._is_with_user:
+            self._is_with_user, self._heard_s = False, time.monotonic()
 
     def _take(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -188,9 +199,10 @@ class Messages(_Common):
         return self
 
     def __next__(self) -> Mapping[str, Any]:
+        self._come_back()
         while True:
             if self._ready:
-                return self._ready.popleft()
+                return self._give()
             if self._is_closed or self._is_idle:
                 self.close()
                 raise StopIteration
@@ -198,14 +210,24 @@ class Messages(_Common):
 
     def wait(self, timeout_s: float) -> None:
         """Wait for something to come, and see to what was missed."""
+        self._receive_answers()
         for request in self._wire.requests():
             self._wire.asking.send(request)
         ready = dict(self._poller.poll(int(timeout_s * 1000)))
         if self._wire.asking in ready:
-            self._take(self._core.answered(self._wire.asking.recv_multipart()))
+            self._receive_answers()
         if self._wire.live in ready:
             self._receive()
         self._take(self._core.tick())
+
+    def _receive_answers(self) -> None:
+        """Take the answers that are there: none that waits here while the user is busy is asked for again."""
+        for _ in range(_AT_ONCE):
+            try:
+                parts = self._wire.asking.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take(self._core.answered(parts))
 
     def wait_for_layout(self, timeout_s: float) -> bool:
         """Wait until the publisher has told its layout; False if it has not in time. What comes meanwhile is kept."""
@@ -269,9 +291,10 @@ class AsyncMessages(_Common):
         return self
 
     async def __anext__(self) -> Mapping[str, Any]:
+        self._come_back()
         while True:
             if self._ready:
-                return self._ready.popleft()
+                return self._give()
             if self._is_closed or self._is_idle:
                 self.close()
                 raise StopAsyncIteration
@@ -279,16 +302,26 @@ class AsyncMessages(_Common):
 
     async def wait(self, timeout_s: float) -> None:
         """Wait for something to come, and see to what was missed."""
+        await self._receive_answers()
         for request in self._wire.requests():
             await self._wire.asking.send(request)
         ready = dict(await self._poller.poll(int(timeout_s * 1000)))
         if self._wire.asking in ready:
-            self._take(self._core.answered(await self._wire.asking.recv_multipart()))
+            await self._receive_answers()
         if self._wire.live in ready:
             self._take(self._core.received(await self._wire.live.recv_multipart()))
         self._take(self._core.tick())
         # Other tasks have their turn also while messages come faster than they are taken.
         await asyncio.sleep(0)
+
+    async def _receive_answers(self) -> None:
+        """Take the answers that are there."""
+        for _ in range(_AT_ONCE):
+            try:
+                parts = await self._wire.asking.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take(self._core.answered(parts))
 
     def close(self) -> None:
         """Listen no more; closing again does nothing."""

@@ -226,6 +226,38 @@ def test_it_ends_when_nothing_comes(stand: Stand) -> None:
     assert list(Messages(f"{stand.address}.nobody", idle_s=0.3)) == []
 
 
+def test_a_slow_loop_is_no_silence(stand: Stand) -> None:
+    """Whoever takes longer over a message than `idle_s` still gets those that have come meanwhile."""
+    got = []
+    with Messages(stand.address, ["door"], idle_s=0.5) as messages:
+        wait_for_layout(messages)
+        stand.publish(0)
+        messages.wait(DEADLINE_S)
+        for message in messages:
+            got.append(message["n"])
+            if len(got) < 3:
+                stand.publish(len(got))
+                time.sleep(0.7)
+    assert got == [0, 1, 2]
+
+
+def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that wait while the user is busy are taken and not asked for again, so that each source has its turn."""
+    monkeypatch.setattr("posestream.pipeline.client.core._ANSWER_S", 0.05)
+    monkeypatch.setattr("posestream.pipeline.publish.answers._PIECE_MESSAGES", 2)
+    for n in range(8):
+        for source in ("a", "b", "c"):
+            stand.publish(n, source=source)
+    stand.wait_for(24)
+    got = []
+    with Messages(stand.address, ["a", "b", "c"], replay=True, idle_s=DEADLINE_S) as messages:
+        wait_for_layout(messages)
+        for _ in range(9):
+            got.append(next(messages)["source"])
+            time.sleep(0.1)
+    assert set(got) == {"a", "b", "c"}
+
+
 def test_bad_calls_are_refused() -> None:
     """A name instead of a list of names, or what is no address, is said at once."""
     with pytest.raises(SettingsError, match="list of names"):
