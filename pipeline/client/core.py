@@ -11,7 +11,7 @@ import msgpack
 
 from posestream.pipeline.client.order import Event, SourceOrder
 from posestream.pipeline.publish.log import Position
-from posestream.pipeline.publish.topics import poses_topic, source_status_topic
+from posestream.pipeline.publish.topics import absolute_address, poses_topic, replay_address, source_status_topic
 from posestream.stages.message import VERSION
 
 __all__ = ["SubscriberCore", "replay_of"]
@@ -212,13 +212,16 @@ def _is_of(source: str, message: Mapping[str, Any] | None) -> bool:
 def replay_of(address: str, offered: Iterable[object]) -> str | None:
     """Choose where to ask a publisher that is heard at an address, among where it says that it can be asked.
 
-    It is over the same transport; over TCP at the host that is known to be reached, whatever it calls itself.
+    It is over the same transport: the one that belongs to the address by default, else the first; over TCP at the host
+    that is known to be reached, whatever it calls itself.
     """
     scheme, _, rest = address.partition("://")
-    for candidate in offered:
-        if not isinstance(candidate, str) or not candidate.startswith(f"{scheme}://"):
-            continue
-        if scheme != "tcp":
-            return candidate
-        return f"tcp://{rest.rpartition(':')[0]}:{candidate.rpartition(':')[2]}"
-    return None
+    found = [one for one in offered if isinstance(one, str) and one.startswith(f"{scheme}://")]
+    if not found:
+        return None
+    if scheme != "tcp":
+        own = replay_address(absolute_address(address))
+        return own if own in found else found[0]
+    ports = [one.rpartition(":")[2] for one in found]
+    own = replay_address(address).rpartition(":")[2]
+    return f"tcp://{rest.rpartition(':')[0]}:{own if own in ports else ports[0]}"

@@ -17,7 +17,7 @@ from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.history import History
 from posestream.pipeline.publish.log import Entry
 from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
-from posestream.pipeline.publish.topics import STATUS, layout_topic, poses_topic, source_status_topic
+from posestream.pipeline.publish.topics import STATUS, absolute_address, layout_topic, poses_topic, source_status_topic
 from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
 from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
@@ -156,7 +156,7 @@ class Publisher:
         self.replay_addresses = tuple(
             sockets.bind(self._replay, address, self._guard) for address in self._plan.replay_addresses
         )
-        self._layout = {**self._plan.layout, "replay": list(self.replay_addresses)}
+        self._layout = {**self._plan.layout, "replay": [absolute_address(one) for one in self.replay_addresses]}
         self._answers.layout = self._layout
         self._poller = zmq.Poller()
         for socket in (self._feed, self._out, self._replay):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["STATUS", "layout_topic", "poses_topic", "replay_address", "source_status_topic"]
+from pathlib import Path
+
+__all__ = ["STATUS", "absolute_address", "layout_topic", "poses_topic", "replay_address", "source_status_topic"]
 
 #: The status of the whole.
 STATUS = "status/"
@@ -33,3 +35,9 @@ def replay_address(address: str) -> str:
         return f"{address}.replay"
     host, _, port = rest.rpartition(":")
     return f"tcp://{host}:{int(port) + 1}" if port.isdecimal() else address
+
+
+def absolute_address(address: str) -> str:
+    """Give an address that means the same in every folder: a file's path is made absolute."""
+    scheme, _, rest = address.partition("://")
+    return f"ipc://{Path(rest).absolute()}" if scheme == "ipc" and not rest.startswith("@") else address
