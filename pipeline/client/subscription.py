@@ -13,9 +13,9 @@ from typing import Any, Self
 import zmq
 import zmq.asyncio
 
-from posestream.pipeline.client.core import SubscriberCore, replay_of
+from posestream.pipeline.client.core import SubscriberCore
 from posestream.pipeline.client.order import Event, Gap
-from posestream.pipeline.client.refusals import Refusals
+from posestream.pipeline.client.wire import Wire
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
 from posestream.stages.errors import SettingsError
 
@@ -25,85 +25,14 @@ _log = logging.getLogger(__name__)
 
 #: Longest wait before requests and times are looked at, in seconds.
 _LOOK_S = 0.1
-#: Messages that wait in the socket at most; beyond them the publisher holds some back, then drops.
-_WAITING = 1000
 #: Messages that are taken off the socket before the user has them.
 _AT_ONCE = 100
-#: Largest message that is taken, in bytes.
-_MOST_BYTES = 64 << 20
-#: Pauses between attempts to connect again, in milliseconds.
-_RECONNECT_MS, _MOST_RECONNECT_MS = 100, 2_000
-#: A host that is silent on the wire is probed by the kernel after so many seconds, then every so many, and given up
-#: after so many probes. ZeroMQ's pings are not for this: libzmq 4.3.5 stops reading from a connection whose queue is
-#: full, and if that is then reset, the next ping or pong ends this process (`!_io_error` in stream_engine_base.cpp).
-_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 2, 1, 4
 
 
 def tell_gap(gap: Gap) -> None:
     """Log a gap: what is done with gaps where nobody else takes them."""
     how_many = "an unknown number of" if gap.last is None else str(gap.last - gap.first + 1)
     _log.warning("%s: %s messages from %d on of run %s are lost", gap.source, how_many, gap.first, gap.run)
-
-
-class _Wire:
-    """The sockets of a subscription."""
-
-    def __init__(self, context: zmq.Context[Any], address: str, core: SubscriberCore, guard: ConnectGuard) -> None:
-        self._context = context
-        self._address = address
-        self._core = core
-        self._guard = guard
-        self._asking_at = ""
-        self._refusals = Refusals(context)
-        self.live = self._open(zmq.SUB)
-        self.asking = self._open(zmq.DEALER)
-        try:
-            for topic in core.topics:
-                self.live.setsockopt(zmq.SUBSCRIBE, topic)
-            guard.apply(self.live, address)
-            self._refusals.connect(self.live, address)
-        except zmq.ZMQError as error:
-            self.close()
-            raise SettingsError(f"cannot subscribe to {address}: {error.strerror}; write tcp://HOST:PORT") from error
-
-    def _open(self, kind: int) -> Any:
-        socket = self._context.socket(kind)
-        socket.linger = 0
-        socket.rcvhwm = socket.sndhwm = _WAITING
-        for option, value in (
-            (zmq.MAXMSGSIZE, _MOST_BYTES),
-            (zmq.RECONNECT_IVL, _RECONNECT_MS),
-            (zmq.RECONNECT_IVL_MAX, _MOST_RECONNECT_MS),
-            (zmq.TCP_KEEPALIVE, 1),
-            (zmq.TCP_KEEPALIVE_IDLE, _PROBE_AFTER_S),
-            (zmq.TCP_KEEPALIVE_INTVL, _PROBE_EVERY_S),
-            (zmq.TCP_KEEPALIVE_CNT, _PROBES),
-        ):
-            socket.setsockopt(option, value)
-        self._refusals.watch(socket)
-        return socket
-
-    def requests(self) -> list[bytes]:
-        """Give what is to be sent, with the socket connected to where the publisher can be asked."""
-        self._refusals.look()
-        if self._core.layout is None:
-            return []
-        offered = self._core.layout.get("replay")
-        address = replay_of(self._address, offered if isinstance(offered, list) else ())
-        if address is None:
-            return []
-        if address != self._asking_at:
-            # A publisher that was started again may be asked elsewhere.
-            self._guard.apply(self.asking, address)
-            self._refusals.connect(self.asking, address)
-            self._asking_at = address
-        return self._core.requests()
-
-    def close(self) -> None:
-        """Let go of both."""
-        self.live.close()
-        self.asking.close()
-        self._refusals.close()
 
 
 class _Common:
@@ -179,7 +108,7 @@ class Messages(_Common):
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._is_closed = False
         try:
-            self._wire = _Wire(self._context, address, self._core, guard)
+            self._wire = Wire(self._context, address, self._core, guard)
         except SettingsError:
             self._context.term()
             raise
@@ -271,7 +200,7 @@ class AsyncMessages(_Common):
         self._context = zmq.asyncio.Context()
         self._is_closed = False
         try:
-            self._wire = _Wire(self._context, address, self._core, guard)
+            self._wire = Wire(self._context, address, self._core, guard)
         except SettingsError:
             self._context.term()
             raise
