@@ -48,7 +48,8 @@ def load_nncf() -> Any:
                 del sys.modules[_TELEMETRY]
                 if known is not None:
                     sys.modules[_TELEMETRY] = known
-    nncf.set_log_level(logging.ERROR)
+    # Its logger alone: `nncf.set_log_level` also sets the handlers, which may be others' that listen to it.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 
