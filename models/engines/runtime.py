@@ -10,7 +10,7 @@ from typing import Any
 
 from posestream.models.errors import EngineError
 
-__all__ = ["brief", "load_core", "load_openvino"]
+__all__ = ["brief", "import_without", "load_core", "load_openvino"]
 
 #: Imported at the end of `import openvino`; it forks a process that sends usage data. Nothing here converts models.
 _CONVERTER = "openvino.tools.ovc"
@@ -26,17 +26,29 @@ def load_openvino() -> Any:
     Raises:
         EngineError: OpenVINO is not installed, or cannot be loaded on this machine.
     """
+    try:
+        return import_without("openvino", _CONVERTER)
+    except ImportError as error:
+        raise EngineError(f"OpenVINO cannot be loaded ({brief(error)}): pip install openvino") from error
+
+
+def import_without(name: str, hidden: str) -> Any:
+    """Import a module as if another one that it imports were not installed; of no effect once it was imported.
+
+    Raises:
+        ImportError: it cannot be imported.
+    """
     with _lock:
-        is_hidden = "openvino" not in sys.modules and _CONVERTER not in sys.modules
-        if is_hidden:
-            sys.modules[_CONVERTER] = None  # type: ignore[assignment] # the import system's way to say "absent"
+        if name in sys.modules:
+            return importlib.import_module(name)
+        known = sys.modules.get(hidden)
+        sys.modules[hidden] = None  # type: ignore[assignment] # the import system's way to say "absent"
         try:
-            return importlib.import_module("openvino")
-        except ImportError as error:
-            raise EngineError(f"OpenVINO cannot be loaded ({brief(error)}): pip install openvino") from error
+            return importlib.import_module(name)
         finally:
-            if is_hidden:
-                del sys.modules[_CONVERTER]
+            del sys.modules[hidden]
+            if known is not None:
+                sys.modules[hidden] = known
 
 
 @functools.cache

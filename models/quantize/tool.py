@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import logging
-import sys
-import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.models.engines.runtime import brief, load_core
+from posestream.models.engines.runtime import brief, import_without, load_core
 from posestream.models.errors import ModelError
 
 __all__ = ["load_nncf", "round_network"]
 
 #: What NNCF sends usage data with; without it NNCF sends none.
 _TELEMETRY = "openvino_telemetry"
-
-_lock = threading.Lock()
 
 
 def load_nncf() -> Any:
@@ -33,21 +28,11 @@ def load_nncf() -> Any:
     """
     # NNCF makes cores of its own and frees them; where one was there before, none of them is a thread's first.
     load_core()
-    with _lock:
-        is_hidden = "nncf" not in sys.modules
-        known = sys.modules.get(_TELEMETRY)
-        if is_hidden:
-            sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # the import system's way to say "absent"
-        try:
-            nncf = importlib.import_module("nncf")
-            importlib.import_module("nncf.quantization.advanced_parameters")
-        except ImportError as error:
-            raise ModelError(f"quantising needs nncf ({error}): pip install 'posestream[quantize]'") from error
-        finally:
-            if is_hidden:
-                del sys.modules[_TELEMETRY]
-                if known is not None:
-                    sys.modules[_TELEMETRY] = known
+    try:
+        nncf = import_without("nncf", _TELEMETRY)
+        import_without("nncf.quantization.advanced_parameters", _TELEMETRY)
+    except ImportError as error:
+        raise ModelError(f"quantising needs nncf ({error}): pip install 'posestream[quantize]'") from error
     # Its logger alone: `nncf.set_log_level` also sets the handlers, which may be others' that listen to it.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf

@@ -6,8 +6,7 @@ import signal
 import time
 
 from posestream.pipeline.bench.program import Program
-from posestream.pipeline.bench.publish_faults import FaultRun
-from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, synthetic_differences
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, FaultRun, synthetic_differences
 
 __all__ = ["engine_hung"]
 

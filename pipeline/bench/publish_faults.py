@@ -5,45 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from random import Random
-from typing import Any, Protocol
+from typing import Any
 
 from posestream.pipeline.bench.program import Program
-from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, Scene, differences
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, FaultRun
 from posestream.pipeline.errors import ExitCode
 
-__all__ = ["FaultRun", "lane_killed", "publisher_killed", "subscriber_killed"]
+__all__ = ["lane_killed", "publisher_killed", "subscriber_killed"]
 
 #: How often files are looked at, in seconds.
 _TICK_S = 0.02
-
-
-class FaultRun(Protocol):
-    """One run of a fault: where, on what, and the chance in it."""
-
-    @property
-    def scene(self) -> Scene:
-        """What is disturbed."""
-
-    @property
-    def folder(self) -> Path:
-        """Where everything goes."""
-
-    @property
-    def rng(self) -> Random:
-        """The chance in it."""
-
-    @property
-    def output(self) -> Path:
-        """The head's messages."""
-
-    def outcome(self, head: Program, compare: Callable[[Scene, Path], str] = differences) -> str:
-        """Wait for the end and tell what is wrong with it; empty if nothing is."""
-
-    def wait_for_results(self, head: Program, share: float = 0.8) -> str:
-        """Wait until there are messages, and a moment more; tell what went wrong meanwhile."""
 
 
 def subscriber_killed(run: FaultRun) -> str:

@@ -7,8 +7,7 @@ import signal
 from posestream.pipeline.bench.fuzzer import fuzz_resets
 from posestream.pipeline.bench.ports import free_ports
 from posestream.pipeline.bench.program import Program
-from posestream.pipeline.bench.publish_faults import FaultRun
-from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, synthetic_differences
+from posestream.pipeline.bench.scene import PATIENCE_S, SYNTHETIC, FaultRun, synthetic_differences
 from posestream.pipeline.errors import ExitCode
 
 __all__ = ["sockets_reset"]

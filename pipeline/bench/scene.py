@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from posestream.models.registry import load_registry
 from posestream.pipeline.bench.program import Program
 from posestream.stages.group.synthetic import planted_maps, random_people
 
-__all__ = ["Scene", "differences", "make_scene", "messages", "synthetic_differences"]
+__all__ = ["FaultRun", "Scene", "differences", "make_scene", "messages", "synthetic_differences"]
 
 #: The network whose layout the maps have; it is never run.
 _NETWORK = "human-pose-estimation-0001-int8"
@@ -105,6 +107,32 @@ def synthetic_differences(scene: Scene, path: Path) -> str:
         if place < len(scene.synthetic) and message.get("people") != scene.synthetic[place]["people"]:
             return f"message {number} differs: {str(message)[:160]}"
     return ""
+
+
+class FaultRun(Protocol):
+    """One run of a fault: where, on what, and the chance in it."""
+
+    @property
+    def scene(self) -> Scene:
+        """What is disturbed."""
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes."""
+
+    @property
+    def rng(self) -> Random:
+        """The chance in it."""
+
+    @property
+    def output(self) -> Path:
+        """The head's messages."""
+
+    def outcome(self, head: Program, compare: Callable[[Scene, Path], str] = differences) -> str:
+        """Wait for the end and tell what is wrong with it; empty if nothing is."""
+
+    def wait_for_results(self, head: Program, share: float = 0.8) -> str:
+        """Wait for a message and some of those to come, `share` of them at most; tell what went wrong meanwhile."""
 
 
 def _run(folder: Path, *words: object) -> None:

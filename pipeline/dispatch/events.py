@@ -40,7 +40,6 @@ _log = logging.getLogger(__name__)
 _CLOCKS_APART_S = 1.0
 #: What replicas say once they know whom they serve.
 _OfReplicas = ReplicaHello | Heartbeat | Result | Failed | ReplicaBye
-_OF_REPLICAS = (ReplicaHello, Heartbeat, Result, Failed, ReplicaBye)
 
 
 class Events:
@@ -71,7 +70,7 @@ class Events:
     def do(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
         """Give what is to be done about a message; one that is not known is a KeyError."""
         message = envelope.message
-        if isinstance(message, _OF_REPLICAS) and message.head != self._serve.head:
+        if isinstance(message, _OfReplicas) and message.head != self._serve.head:
             return self._of_another_head(message)
         return self._handlers[type(message)](envelope, now_s)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from posestream.stages.preprocess import Preprocess
 from posestream.stages.source.opening import open_source
 from posestream.stages.source.settings import SourceSettings
 
-__all__ = ["LEAST_FRAMES", "Frames", "sample_frames", "sampled"]
+__all__ = ["LEAST_FRAMES", "Frames", "evenly", "sample_frames", "sampled"]
+
+ItemT = TypeVar("ItemT")
 
 #: Fewer frames tell nothing.
 LEAST_FRAMES = 12
@@ -60,7 +63,8 @@ def sample_frames(urls: Sequence[str], count: int, net_height: int, multiple: in
             f"give at least {LEAST_FRAMES}, better a hundred"
         )
     held_back = tuple(found[_HELD_BACK - 1 :: _HELD_BACK])
-    return Frames(tuple(each for each in found if each not in held_back), held_back)
+    del found[_HELD_BACK - 1 :: _HELD_BACK]
+    return Frames(tuple(found), held_back)
 
 
 def sampled(frames: Iterable[Frame], count: int, preprocess: Preprocess) -> list[NetInput]:
@@ -74,9 +78,14 @@ def sampled(frames: Iterable[Frame], count: int, preprocess: Preprocess) -> list
         if len(kept) == 2 * count:
             # Every second one stays, and from now on half as many come.
             kept, step = kept[::2], 2 * step
-    if len(kept) <= count:
-        return kept
-    return [kept[index] for index in np.linspace(0, len(kept) - 1, count).round().astype(int)]
+    return list(evenly(kept, count))
+
+
+def evenly(items: Sequence[ItemT], count: int) -> tuple[ItemT, ...]:
+    """Give so many of a sequence's items, at even distances; all where it has no more."""
+    if len(items) <= count:
+        return tuple(items)
+    return tuple(items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int))
 
 
 def _unlike(inputs: Sequence[NetInput]) -> list[NetInput]:

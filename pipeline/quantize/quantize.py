@@ -24,7 +24,7 @@ from posestream.models.registry import find_network
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.quantize.agreement import Agreement, agreement
 from posestream.pipeline.quantize.candidate import Candidate, speeds_of
-from posestream.pipeline.quantize.frames import Frames, sample_frames
+from posestream.pipeline.quantize.frames import Frames, evenly, sample_frames
 from posestream.pipeline.quantize.gate import Limits
 from posestream.pipeline.quantize.speed import Speeds
 from posestream.stages.errors import SourceError
@@ -155,7 +155,7 @@ class _Work:
         if keep_float is not None:
             return self._attempt(self._worst(keep_float))
         attempt = self._attempt(())
-        chosen = _evenly(self._frames.calibration, _CHOICE_FRAMES)
+        chosen = evenly(self._frames.calibration, _CHOICE_FRAMES)
         truth = self._truth(chosen, "the frames")
         if not self._faults(attempt[1], chosen, truth):
             return attempt
@@ -202,7 +202,7 @@ class _Work:
 
     def _harms(self, rounded: Any) -> list[Harm]:
         self._tell(f"rounding each of {self._layers} layers alone, to find those that suffer by it")
-        images = [each.image for each in _evenly(self._frames.calibration, _HARM_FRAMES)]
+        images = [each.image for each in evenly(self._frames.calibration, _HARM_FRAMES)]
         inputs = [self._network.taken(image) for image in _of_one_size(images)]
         return harm_of_layers(self._network, self._model, rounded, inputs)
 
@@ -237,11 +237,3 @@ def _of_one_size(images: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
 def _agreement(truth: list[Poses], poses: list[Poses], frames: tuple[NetInput, ...]) -> Agreement:
     scales = (frame.transform.scale_y for frame in frames)
     return agreement(zip(truth, poses, scales, strict=True))
-
-
-def _evenly(items: Any, count: int) -> Any:
-    """Give so many of a sequence's items, at even distances."""
-    if len(items) <= count:
-        return items
-    chosen: NDArray[np.int64] = np.linspace(0, len(items) - 1, count).round().astype(np.int64)
-    return type(items)(items[index] for index in chosen)

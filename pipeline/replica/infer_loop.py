@@ -6,7 +6,6 @@ import itertools
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 
@@ -19,6 +18,7 @@ from posestream.pipeline.replica.frame_job import FrameJob
 from posestream.pipeline.replica.freshness import Freshness, whole_batches
 from posestream.pipeline.replica.progress import ReplicaProgress
 from posestream.pipeline.replica.serving import Serving
+from posestream.pipeline.replica.upcoming import Upcoming
 from posestream.pipeline.replica.vigil import Vigil
 from posestream.pipeline.wire.convert import fields_of, image_of
 from posestream.pipeline.wire.envelope import Envelope
@@ -72,10 +72,8 @@ class InferLoop:
         self._freshness = Freshness(self._ensemble.count)
         self._vigil = Vigil(serving.hang_s)
         self._state = state
-        #: Frames of which the engine has no view yet.
-        self._queue: deque[FrameJob] = deque()
-        #: Frames, all of one size, of which the engine has some views; the next ones go to it together too.
-        self._batch: list[FrameJob] = []
+        #: Frames of which the engine has not all views yet.
+        self._upcoming = Upcoming()
         #: By ticket, the frame and which view of it.
         self._running: dict[int, tuple[FrameJob, int]] = {}
         self._tickets = 0
@@ -89,7 +87,7 @@ class InferLoop:
 
     def __repr__(self) -> str:
         return (
-            f"<InferLoop {self._state.name} queued={len(self._queue) + len(self._batch)} running={len(self._running)} "
+            f"<InferLoop {self._state.name} queued={len(self._upcoming)} running={len(self._running)} "
             f"grouping={self._grouping}>"
         )
 
@@ -158,7 +156,7 @@ class InferLoop:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._queue or self._batch or self._running or self._grouping)
+        return bool(self._upcoming or self._running or self._grouping)
 
     def _take(self) -> None:
         """Queue the frames that the dispatcher gave."""
@@ -183,17 +181,17 @@ class InferLoop:
             try:
                 if len(work.tasks) != len(payloads):
                     raise DecodeError(f"{len(payloads)} pictures of {len(work.tasks)} frames")
-                self._queue.append(FrameJob(task, image_of(task, payload), self._ensemble))
+                self._upcoming.add(FrameJob(task, image_of(task, payload), self._ensemble))
                 self._held[FrameKey(task.source, task.seq)] = None
             except DecodeError as error:
                 self._fail(task, error)
 
     def _begin(self, engine: Engine) -> None:
         """Give the engine as many views of frames as it takes."""
-        while jobs := self._next_batch(engine.batch, engine.capacity - len(self._running)):
+        while jobs := self._upcoming.next(engine.batch, engine.capacity - len(self._running)):
             views = [job.next_view() for job in jobs]
             if jobs[0].has_begun:
-                self._batch = []
+                self._upcoming.leave(jobs)
             self._prepare(engine, *views[0][1].shape[:2])
             tickets = range(self._tickets, self._tickets + len(jobs))
             self._tickets += len(jobs)
@@ -207,26 +205,6 @@ class InferLoop:
                     self._vigil.begun(ticket, job.key, views[0][1].shape[:2])
                 self._freshness.begun(engine, tickets, len(self._running) + len(jobs))
                 self._running |= zip(tickets, zip(jobs, numbers, strict=True), strict=True)
-
-    def _next_batch(self, most: int, room: int) -> list[FrameJob]:
-        """Give the frames whose next views go to the engine together; none while it has no room for all of them.
-
-        What has come in several messages goes together too.
-        """
-        if self._batch:
-            return self._batch if len(self._batch) <= room else []
-        jobs = list(itertools.islice(self._queue, most))
-        if jobs and jobs[0].is_alone:
-            jobs = jobs[:1]
-        jobs = list(
-            itertools.takewhile(lambda job: job.size == jobs[0].size and job.is_alone == jobs[0].is_alone, jobs)
-        )
-        if len(jobs) > room:
-            return []
-        for _ in jobs:
-            self._queue.popleft()
-        self._batch = jobs
-        return jobs
 
     def _prepare(self, engine: Engine, height: int, width: int) -> None:
         """Let the engine compile for a shape that is new, and say so, since that may take long."""
@@ -262,14 +240,13 @@ class InferLoop:
 
     def _give_up(self, jobs: Sequence[FrameJob], error: Exception) -> None:
         """Try frames that failed together one by one; tell once that one which failed alone cannot be done."""
-        if self._batch and self._batch[0] in jobs:
-            self._batch = []
+        self._upcoming.leave(jobs)
         failed = [job for job in jobs if not job.has_failed]
         for job in failed:
             job.has_failed = True
         if len(jobs) > 1:
             _log.warning("an inference of %d frames failed; they are tried one by one: %s", len(jobs), error)
-            self._queue.extendleft(job.again() for job in reversed(failed))
+            self._upcoming.add_again([job.again() for job in failed])
         else:
             for job in failed:
                 self._fail(job.task, error)

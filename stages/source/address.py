@@ -10,8 +10,10 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.redact import is_url, redacted
 from posestream.stages.source.place import is_there
 
-__all__ = ["LIVE_SCHEMES", "checked_address"]
+__all__ = ["LIVE_SCHEMES", "checked_address", "holds_port"]
 
+#: Schemes that take a port of this host for as long as a connection is there.
+_PORT_HOLDERS = ("udp", "rtp")
 #: Schemes that only carry what happens now.
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 #: Schemes of which what has a duration is a recording.
@@ -22,6 +24,11 @@ _WITH_HOST = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 _FEW_SLASHES = re.compile(rf"(?i)({'|'.join((*LIVE_SCHEMES, *_OTHER_SCHEMES))}):(?!//)")
 #: How what would end the password is written in it.
 _HINT = "in a user or password write / as %2F, ? as %3F, # as %23 and @ as %40"
+
+
+def holds_port(url: str) -> bool:
+    """True for an address at which this host listens, so that two connections to it exclude each other."""
+    return url.partition("://")[0].lower() in _PORT_HOLDERS
 
 
 def checked_address(url: str) -> str:

@@ -55,8 +55,6 @@ class CameraSource(ContainerSource):
             raise LinkError(f"{self._label} ({device}) cannot be opened: {reason}; {_present(kind)}") from error
 
     def _check_ending(self) -> None:
-        if self._decoder is not None and self._decoder.given_up:
-            raise LinkError(f"{self._label}: {self._decoder.given_up}")
         reason = self._decoder.read_error.strerror if self._decoder and self._decoder.read_error else "it is gone"
         raise LinkError(f"{self._label} stopped: {reason}")
 

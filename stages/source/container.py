@@ -24,6 +24,7 @@ from posestream.stages.source.name import derive_names, redacted
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import Policy, SourceSettings
+from posestream.stages.source.trouble import LinkError
 
 __all__ = ["ContainerSource"]
 
@@ -86,6 +87,8 @@ class ContainerSource(ClosedAtExit):
         while limit is None or seq < limit:
             decoded = next(self._frames, None)
             if decoded is None:
+                if self._decoder is not None and self._decoder.given_up:
+                    raise LinkError(f"{self._label}: {self._decoder.given_up}")
                 self._check_ending()
                 return
             if gate.takes(self._seconds(decoded)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from posestream.stages.source.address import holds_port
 from posestream.stages.source.camera import CameraSource
 from posestream.stages.source.decode import Stamp
 from posestream.stages.source.hardware import check_hardware
@@ -19,7 +20,6 @@ from posestream.stages.source.stream import (
     STANDARD_INPUT,
     StreamSource,
     check_standard_input,
-    holds_port,
     is_stream,
     looks_live,
 )

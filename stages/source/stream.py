@@ -18,17 +18,17 @@ from av.video.stream import VideoStream
 from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.picture import VideoPicture
 from posestream.stages.redact import is_url
-from posestream.stages.source.address import LIVE_SCHEMES
+from posestream.stages.source.address import LIVE_SCHEMES, holds_port
 from posestream.stages.source.container import ContainerSource
 from posestream.stages.source.decode import Decoded, Stamp, now
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.playout import played_out
 from posestream.stages.source.protocol import SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings, Transport
-from posestream.stages.source.trouble import LinkError, link_error
+from posestream.stages.source.trouble import link_error
 from posestream.stages.source.video import VideoFileSource
 
-__all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "holds_port", "is_stream", "looks_live"]
+__all__ = ["STANDARD_INPUT", "StreamSource", "check_standard_input", "is_stream", "looks_live"]
 
 #: What is written for standard input.
 STANDARD_INPUT = "-"
@@ -44,8 +44,6 @@ _OTHER_TIMEOUT = "rw_timeout"
 #: FFmpeg shall not watch 20 frames go by to learn their rate (0.3 s to open instead of 1.1 s), but it must not throw
 #: away those that it watches either (`fflags=nobuffer`): the first key frame is among them.
 _LIVE_OPTIONS = {"fpsprobesize": "0"}
-#: Schemes that take a port of this host for as long as a connection is there.
-_PORT_HOLDERS = ("udp", "rtp")
 #: A transport stream that begins anew with other numbers of its parts (another sender) is read on as the one before.
 _CARRIED_OPTIONS = {"merge_pmt_versions": "1"}
 #: Formats of FFmpeg's that come in pieces of several seconds, each at once.
@@ -57,11 +55,6 @@ _PIECE_STALL_S = 30.0
 def is_stream(url: str) -> bool:
     """True for an address with a scheme, and for standard input."""
     return is_url(url) or url == STANDARD_INPUT
-
-
-def holds_port(url: str) -> bool:
-    """True for an address at which this host listens, so that two connections to it exclude each other."""
-    return url.partition("://")[0].lower() in _PORT_HOLDERS
 
 
 def looks_live(settings: SourceSettings) -> bool:
@@ -119,7 +112,7 @@ class StreamSource(VideoFileSource):
         if looks_live(self._settings):
             options |= _LIVE_OPTIONS
         if holds_port(self._settings.url):
-            options |= _CARRIED_OPTIONS and _CARRIED_OPTIONS
+            options |= _CARRIED_OPTIONS
         if scheme.startswith("rtsp"):
             options["rtsp_transport"] = "udp" if self._settings.transport is Transport.UDP else "tcp"
         return options
@@ -140,8 +133,6 @@ class StreamSource(VideoFileSource):
     def _check_ending(self) -> None:
         if not self._is_live:
             super()._check_ending()
-        elif self._decoder is not None and self._decoder.given_up:
-            raise LinkError(f"{self._label}: {self._decoder.given_up}")
         elif self._decoder is not None and self._decoder.read_error is not None:
             raise link_error(self._label, self._settings.url, self._decoder.read_error, "broke off")
 

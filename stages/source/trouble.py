@@ -17,6 +17,7 @@ from av.error import (
 )
 
 from posestream.stages.errors import SourceError
+from posestream.stages.source.address import holds_port
 
 __all__ = ["LinkError", "link_error"]
 
@@ -78,7 +79,7 @@ def _encryption_failure(url: str) -> str:
 
 def _silence(url: str) -> str:
     """Say what has happened where nothing can break but patience; empty where something else can."""
-    return "nothing came" if url.partition("://")[0].lower() in ("udp", "rtp") else ""
+    return "nothing came" if holds_port(url) else ""
 
 
 def _look_up_failure(url: str) -> str:
