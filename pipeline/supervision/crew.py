@@ -195,6 +195,8 @@ class _Processes:
         self._serve = serve_message(job.choice.spec, job.settings)
         #: What passes on the lines of each source that has standard output.
         self._relays: dict[str, LineRelay] = {}
+        #: What the last lane of each source was told.
+        self._plans: dict[str, LanePlan] = {}
         try:
             self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end)
         except BaseException:
@@ -222,17 +224,25 @@ class _Processes:
         if table.jsonl is not None and table.jsonl.is_standard_output:
             last_line = self._relays[source.name].last_line.decode() if source.name in self._relays else ""
             relay = self._relays[source.name] = LineRelay(last_line.encode())
-        report = self.dispatch.report(source.name)
-        # One more than it told: it may have connected anew just before it died.
-        first_epoch = report.message.connections + 1 if report is not None else 0
         plan = replace(
             _publishing(self._plan, self.services, source.name),
             first_seq=self.dispatch.next_seq(source.name),
-            first_epoch=first_epoch,
             last_line=last_line,
         )
+        if generation > 0:
+            plan = self._after(source.name, plan)
+        self._plans[source.name] = plan
         config = LaneConfig(plan, self._addresses, source, table, goes_on)
         return LaneProcess(config, self.dispatch, self._log, relay)
+
+    def _after(self, source: str, plan: LanePlan) -> LanePlan:
+        """Let a lane go on with the epochs and connections of the one before it, which died."""
+        before, report = self._plans[source], self.dispatch.report(source)
+        told = None if report is None else report.message
+        # One more than it told: it may have connected anew just before it died, also where it never told anything.
+        first_epoch = 1 + (before.first_epoch if told is None else max(before.first_epoch, told.next_epoch))
+        connections = before.connections if told is None else told.connections
+        return replace(plan, first_epoch=first_epoch, connections=connections)
 
     def clean_up(self) -> None:
         """Remove the sockets' folder."""

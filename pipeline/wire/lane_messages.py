@@ -109,8 +109,9 @@ class LaneReport:
     link_phase: LinkPhase | None = None
     link_since_s: float = 0.0
     link_why: str = ""
-    #: Connections that it had so far.
+    #: Connections that gave frames so far, those of earlier processes included, and the epoch of the next one.
     connections: int = 0
+    next_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
