@@ -15,6 +15,7 @@ from posestream.stages.source.name import derive_names, is_camera, is_url, redac
 from posestream.stages.source.paced import PacedSource
 from posestream.stages.source.pictures import PictureSource, has_pictures, is_pictures, looked_at
 from posestream.stages.source.place import is_there
+from posestream.stages.source.port import UdpPort
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
 from posestream.stages.source.stream import (
@@ -95,7 +96,7 @@ def _stream(settings: SourceSettings) -> Source:
         settings,
         lambda clock: StreamSource(inner, clock),
         is_lasting=is_lasting,
-        holds_port=holds_port(settings.url),
+        port=UdpPort(settings.url) if holds_port(settings.url) else None,
     )
 
 
