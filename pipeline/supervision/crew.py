@@ -95,7 +95,7 @@ def start_job(
 
 def _lanes(job: Job, crew: _Threads | _Processes) -> Lanes:
     """Make a place for each source, and note beside its outputs what makes them."""
-    lanes = Lanes(crew.lane, is_open_ended=bool(job.settings.pipeline.control))
+    lanes = Lanes(crew.lane, crew.forget, is_open_ended=bool(job.settings.pipeline.control))
     for source, outputs in zip(job.sources, job.outputs, strict=True):
         lanes.add(source, outputs)
     for source, outputs in zip(job.sources, job.outputs, strict=True):
@@ -179,6 +179,11 @@ class _Threads:
             goes_on=self._job.settings.output.resume,
         )
 
+    def forget(self, source: str) -> None:
+        """Keep nothing of a source that has gone."""
+        self.dispatch.forget(source)
+        self.services.publishing.forget(source)
+
     def clean_up(self) -> None:
         """Nothing outlives the threads."""
 
@@ -243,6 +248,13 @@ class _Processes:
         first_epoch = 1 + (before.first_epoch if told is None else max(before.first_epoch, told.next_epoch))
         connections = before.connections if told is None else told.connections
         return replace(plan, first_epoch=first_epoch, connections=connections)
+
+    def forget(self, source: str) -> None:
+        """Keep nothing of a source that has gone."""
+        self.dispatch.forget(source)
+        self.services.publishing.forget(source)
+        self._relays.pop(source, None)
+        self._plans.pop(source, None)
 
     def clean_up(self) -> None:
         """Remove the sockets' folder."""

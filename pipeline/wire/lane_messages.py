@@ -22,6 +22,7 @@ __all__ = [
     "Posed",
     "Publish",
     "PublishEnd",
+    "PublishForget",
     "Recall",
     "Task",
     "Welcome",
@@ -180,5 +181,12 @@ class Publish:
 @dataclass(frozen=True, slots=True)
 class PublishEnd:
     """A lane has handed over its last message: the head's publisher need not wait for more."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishForget:
+    """A source has gone for good: nothing of it is to be kept once its messages are too old."""
 
     source: str

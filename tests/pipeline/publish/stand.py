@@ -15,7 +15,7 @@ from posestream.pipeline.publish.log import LogLimits
 from posestream.pipeline.publish.publisher import Publisher, PublishPlan, layout_message
 from posestream.pipeline.security.gate import NoGate, open_gate
 from posestream.pipeline.security.guard import OPEN, ListenGuard
-from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, send
 
 #: Nothing here takes longer.
@@ -73,6 +73,10 @@ class Stand:
         """Say that nothing more of a source comes, as its lane does."""
         self._speaking.discard(source)
         send(self._feed, PublishEnd(source))
+
+    def forget(self, source: str) -> None:
+        """Say that a source has gone for good, as the head does."""
+        send(self._feed, PublishForget(source))
 
     def has_ended(self, timeout_s: float) -> bool:
         """True if the publisher ends within a time."""
