@@ -143,14 +143,17 @@ class Lanes:
 
     def tidy(self, counts: Callable[[str], FrameCounts]) -> None:
         """Forget the guests that went first where too many have gone: sources come and go for months."""
+        if self._forget_old(counts) and len(self.past) % _TRIM_EVERY == 0:
+            give_back()
+
+    def _forget_old(self, counts: Callable[[str], FrameCounts]) -> int:
         gone = [slot for slot in self._slots if slot.name in self._ended and slot.name in self.guests]
         # One that hangs still has sockets, which the end of the run must know of.
         old = [slot for slot in gone[: max(0, len(gone) - _REMEMBERED)] if not slot.part.has_left_source]
         for slot in old:
             self.past.add(slot.name, counts(slot.name), exit_code(None, [slot], (), (), self.guests))
             self._drop(slot)
-        if old and len(self.past) % _TRIM_EVERY == 0:
-            give_back()
+        return len(old)
 
     def _drop(self, slot: Slot[LaneHandle]) -> None:
         at = self._slots.index(slot)
