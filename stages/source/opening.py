@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from posestream.stages.source.address import holds_port
 from posestream.stages.source.camera import CameraSource
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.hardware import check_hardware
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.name import derive_names, is_camera, is_url, redacted
@@ -16,6 +15,7 @@ from posestream.stages.source.pictures import PictureSource, is_pictures, looked
 from posestream.stages.source.place import is_there
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.stream import (
     STANDARD_INPUT,
     StreamSource,

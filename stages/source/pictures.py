@@ -17,12 +17,12 @@ from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.orientation import UPRIGHT
 from posestream.stages.picture import ArrayPicture
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.place import is_folder, is_there
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 
 __all__ = ["PictureSource", "is_pictures", "looked_at"]
 
