@@ -157,7 +157,9 @@ def check_no_segments(path: Path) -> None:
     """
     found = next(_segments(path), None)
     if found is not None:
-        raise SettingsError(f"output {found[1]} exists; give another path or allow overwriting (--overwrite)")
+        raise SettingsError(
+            f"output {found[1]} exists; give another path or allow overwriting (--overwrite, output.overwrite)"
+        )
 
 
 def has_segments(path: Path) -> bool:
