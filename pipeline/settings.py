@@ -137,6 +137,7 @@ class PublishTable(_Table):
     #: Where subscribers connect, such as "tcp://127.0.0.1:5556" or "ipc:///run/me/poses"; several are allowed.
     addresses: tuple[str, ...] = ()
     #: Where they ask for what they missed; by default the port after each of those, or its file with `.replay` added.
+    #: Those given belong to the addresses in order: the first tcp one to the first tcp one, and so on.
     replay: tuple[str, ...] = ()
     #: Messages that wait for a subscriber at most; further ones are dropped for it alone, until it has caught up.
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
@@ -151,11 +152,6 @@ class PublishTable(_Table):
     def replay_addresses(self) -> tuple[str, ...]:
         """Where they can be asked for, the default filled in."""
         return self.replay or tuple(replay_address(address) for address in self.addresses)
-
-    @property
-    def bound(self) -> tuple[str, ...]:
-        """Every address that is listened on."""
-        return (*self.addresses, *self.replay_addresses)
 
 
 class OutputTable(_Table):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ import msgpack
 
 from posestream.pipeline.client.order import Event, SourceOrder
 from posestream.pipeline.publish.log import Position
-from posestream.pipeline.publish.topics import absolute_address, poses_topic, replay_address, source_status_topic
+from posestream.pipeline.publish.topics import poses_topic, source_status_topic
 from posestream.stages.message import VERSION
 
-__all__ = ["SubscriberCore", "replay_of"]
+__all__ = ["SubscriberCore"]
 
 _log = logging.getLogger(__name__)
 
@@ -207,21 +207,3 @@ def _is_of(source: str, message: Mapping[str, Any] | None) -> bool:
         and isinstance(message.get("run"), str)
         and type(message.get("n")) is int
     )
-
-
-def replay_of(address: str, offered: Iterable[object]) -> str | None:
-    """Choose where to ask a publisher that is heard at an address, among where it says that it can be asked.
-
-    It is over the same transport: the one that belongs to the address by default, else the first; over TCP at the host
-    that is known to be reached, whatever it calls itself.
-    """
-    scheme, _, rest = address.partition("://")
-    found = [one for one in offered if isinstance(one, str) and one.startswith(f"{scheme}://")]
-    if not found:
-        return None
-    if scheme != "tcp":
-        own = replay_address(absolute_address(address))
-        return own if own in found else found[0]
-    ports = [one.rpartition(":")[2] for one in found]
-    own = replay_address(address).rpartition(":")[2]
-    return f"tcp://{rest.rpartition(':')[0]}:{own if own in ports else ports[0]}"

@@ -22,6 +22,7 @@ from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
 from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, has_more, receive
+from posestream.stages.errors import SettingsError
 from posestream.stages.message import VERSION
 
 __all__ = ["PublishPlan", "Publisher"]
@@ -153,14 +154,24 @@ class Publisher:
         ):
             self._out.setsockopt(option, value)
         self.addresses = tuple(sockets.bind(self._out, address, self._guard) for address in self._plan.addresses)
-        self.replay_addresses = tuple(
-            sockets.bind(self._replay, address, self._guard) for address in self._plan.replay_addresses
-        )
-        self._layout = {**self._plan.layout, "replay": [absolute_address(one) for one in self.replay_addresses]}
+        self.replay_addresses = tuple(self._bind_replay(sockets, address) for address in self._plan.replay_addresses)
+        self._layout = {
+            **self._plan.layout,
+            "addresses": [absolute_address(one) for one in self.addresses],
+            "replay": [absolute_address(one) for one in self.replay_addresses],
+        }
         self._answers.layout = self._layout
         self._poller = zmq.Poller()
         for socket in (self._feed, self._out, self._replay):
             self._poller.register(socket, zmq.POLLIN)
+
+    def _bind_replay(self, sockets: Sockets, address: str) -> str:
+        try:
+            return sockets.bind(self._replay, address, self._guard)
+        except SettingsError as error:
+            raise SettingsError(
+                f"{error}; subscribers would ask there for what they missed (publish.replay)"
+            ) from error
 
     def _hear_last_words(self) -> None:
         """Take what lanes had left when they ended: what was written elsewhere must not be missing here.

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from posestream.pipeline import Gap, PosesResult, subscribe, subscribe_async
-from posestream.pipeline.client.core import replay_of
 from posestream.pipeline.client.subscription import Messages
 from posestream.pipeline.publish.log import LogLimits
 from posestream.pipeline.security.guard import ConnectGuard, ListenGuard
@@ -257,23 +256,6 @@ def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyP
             got.append(next(messages)["source"])
             time.sleep(0.1)
     assert set(got) == {"a", "b", "c"}
-
-
-def test_one_asks_where_it_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of several addresses for requests the one is taken that belongs to the address that is listened to."""
-    monkeypatch.chdir(tmp_path)
-    offered = ["tcp://127.0.0.1:5557", "tcp://10.0.0.1:6001", "ipc:///run/a.replay", f"ipc://{tmp_path}/b.replay"]
-    assert replay_of("tcp://10.0.0.1:6000", offered) == "tcp://10.0.0.1:6001"
-    assert replay_of("tcp://there:9000", offered) == "tcp://there:5557"
-    assert replay_of("ipc://b", offered) == f"ipc://{tmp_path}/b.replay"
-    assert replay_of("ipc:///run/c", offered) == "ipc:///run/a.replay"
-    assert replay_of("inproc://c", offered) is None
-    stand = Stand("ipc://b")
-    with Messages(stand.address, idle_s=DEADLINE_S) as messages:
-        wait_for_layout(messages)
-        assert messages.layout is not None
-        assert messages.layout["replay"] == [f"ipc://{tmp_path}/b.replay"]
-    stand.close()
 
 
 def test_bad_calls_are_refused() -> None:
