@@ -166,7 +166,9 @@ class OutputTable(_Table):
     display: DisplaySettings | None = None
     #: Lines, rows, results and videos go on in a further file after so many seconds: NAME.000001.jsonl and so on.
     segment_s: Annotated[float, Field(ge=1)] | None = None
-    #: The files of each of those recordings have so many megabytes at most: the oldest go.
+    #: The files of each of those recordings have so many megabytes at most, the one that is being written included: the
+    #: oldest go, and one that has half of them is followed by the next before its seconds are over. What an encoder
+    #: writes at once, some seconds of video, is the least that can be kept to.
     quota_mb: Annotated[float, Field(gt=0)] | None = None
     #: True: replace outputs that exist.
     overwrite: bool = False
