@@ -17,6 +17,7 @@ import pytest
 
 from posestream.pipeline import Gap, PosesResult, subscribe, subscribe_async
 from posestream.pipeline.client.subscription import Messages
+from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.log import LogLimits
 from posestream.pipeline.security.guard import ConnectGuard, ListenGuard
 from posestream.pipeline.security.keys import read_pair, write_new_pair
@@ -125,6 +126,55 @@ def test_asyncio_gives_the_same(stand: Stand) -> None:
         return await asyncio.wait_for(listening, DEADLINE_S)
 
     assert asyncio.run(main()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["silence", "messages"])
+def test_closing_ends_a_loop_that_waits_in_another_task(stand: Stand, *, is_busy: bool) -> None:
+    """A pending read ends as after the last message, nothing is left in the loop, and no error is told."""
+    told: list[dict[str, Any]] = []
+
+    async def listen(poses: Any) -> list[int]:
+        return [result.n async for result in poses]
+
+    async def main() -> tuple[list[int], set[Any]]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        poses = subscribe_async(stand.address, replay=True)
+        listening = asyncio.create_task(listen(poses))
+        deadline_s = time.monotonic() + DEADLINE_S
+        while poses.layout is None and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+        if is_busy:
+            for n in range(100):
+                stand.publish(n)
+            await asyncio.sleep(0.02)
+        poses.close()
+        got = await asyncio.wait_for(listening, DEADLINE_S)
+        poses.close()
+        await asyncio.sleep(0)
+        return got, asyncio.all_tasks() - {asyncio.current_task()}
+
+    got, left = asyncio.run(main(), debug=True)
+    assert got == list(range(len(got)))
+    assert (left, told) == (set(), [])
+
+
+def test_a_task_that_is_cancelled_is_cancelled(stand: Stand) -> None:
+    """Cancelling the reading task is no end of the loop, though the subscription is closed by it."""
+
+    async def listen() -> None:
+        async with subscribe_async(stand.address) as poses:
+            async for _ in poses:
+                pass
+
+    async def main() -> set[Any]:
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0.05)
+        listening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(main(), debug=True) == set()
 
 
 def test_one_who_comes_late_gets_what_was_before_and_then_live(stand: Stand) -> None:
@@ -241,14 +291,27 @@ def test_a_slow_loop_is_no_silence(stand: Stand) -> None:
     assert got == [0, 1, 2]
 
 
-def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that wait while the user is busy are taken and not asked for again, so that each source has its turn."""
+def answers_come_one_by_one(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish 8 messages of three sources; answers are small, come apart, and are asked for again soon."""
     monkeypatch.setattr("posestream.pipeline.client.core._ANSWER_S", 0.05)
     monkeypatch.setattr("posestream.pipeline.publish.answers._PIECE_MESSAGES", 2)
+    answer = Answers.answer
+
+    def late(*asked: Any) -> list[bytes]:
+        time.sleep(0.01)
+        return answer(*asked)
+
+    monkeypatch.setattr(Answers, "answer", late)
+    monkeypatch.setattr("posestream.pipeline.publish.answers._AT_ONCE", 1)
     for n in range(8):
         for source in ("a", "b", "c"):
             stand.publish(n, source=source)
     stand.wait_for(24)
+
+
+def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that wait while the user is busy are taken and not asked for again, so that each source has its turn."""
+    answers_come_one_by_one(stand, monkeypatch)
     got = []
     with Messages(stand.address, ["a", "b", "c"], replay=True, idle_s=DEADLINE_S) as messages:
         wait_for_layout(messages)
@@ -256,6 +319,23 @@ def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyP
             got.append(next(messages)["source"])
             time.sleep(0.1)
     assert set(got) == {"a", "b", "c"}
+
+
+def test_a_slow_asyncio_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds for `async for`: what waits is taken before anything is asked for again."""
+    answers_come_one_by_one(stand, monkeypatch)
+
+    async def listen() -> list[str]:
+        got = []
+        async with subscribe_async(stand.address, ["a", "b", "c"], replay=True, idle_s=DEADLINE_S) as poses:
+            async for result in poses:
+                got.append(result.source)
+                if len(got) == 9:
+                    return got
+                time.sleep(0.1)
+        return got
+
+    assert set(asyncio.run(listen())) == {"a", "b", "c"}
 
 
 def test_bad_calls_are_refused() -> None:
