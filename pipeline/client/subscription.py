@@ -67,6 +67,11 @@ class _Common:
         return self._core.malformed
 
     @property
+    def has_ready(self) -> bool:
+        """True if a message is there that the next call gives at once."""
+        return bool(self._ready)
+
+    @property
     def _is_idle(self) -> bool:
         """True if nothing has come for as long as was to be waited."""
         return self._idle_s is not None and time.monotonic() - self._heard_s > self._idle_s

@@ -19,8 +19,8 @@ from posestream.pipeline import Gap, PosesResult, subscribe, subscribe_async
 from posestream.pipeline.client.subscription import Messages
 from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.log import LogLimits
-from posestream.pipeline.security.guard import ConnectGuard, ListenGuard
-from posestream.pipeline.security.keys import read_pair, write_new_pair
+from posestream.pipeline.security.guard import ConnectGuard
+from posestream.pipeline.security.keys import write_new_pair
 from posestream.stages.errors import SettingsError
 
 from ..publish.stand import DEADLINE_S, Stand  # noqa: TID252 — tests are no package
@@ -358,15 +358,16 @@ def test_keys_guard_messages_and_requests(tmp_path: Path) -> None:
     stand = Stand(
         "tcp://127.0.0.1:*",
         replay="tcp://127.0.0.1:*",
-        guard=ListenGuard(read_pair(head_secret)),
+        key=head_secret,
         clients=tmp_path / "clients",
+        has_porch=True,
     )
     stand.publish(0)
     with subscribe(stand.address, replay=True, key=stranger, server_key=head_public, idle_s=1.0) as poses:
         assert list(poses) == []
     with subscribe(stand.address, replay=True, idle_s=1.0) as poses:
         assert list(poses) == []
-    assert stand.gate.refused >= 2
+    stand.wait_until(lambda: stand.porch.refused >= 2)
     with subscribe(stand.address, replay=True, key=friend, server_key=head_public, idle_s=DEADLINE_S) as poses:
         assert next(poses).n == 0
         stand.publish(1)
@@ -381,12 +382,13 @@ def test_a_client_whose_key_is_turned_away_says_so_and_tries_again(
     head_public, head_secret = write_new_pair("head", tmp_path / "head")
     mine_public, mine = write_new_pair("mine", tmp_path / "mine")
     (tmp_path / "clients").mkdir()
-    guard = ListenGuard(read_pair(head_secret))
-    stand = Stand("tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", guard=guard, clients=tmp_path / "clients")
+    stand = Stand(
+        "tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", key=head_secret, clients=tmp_path / "clients", has_porch=True
+    )
     stand.publish(0)
     with Messages(stand.address, replay=True, guard=ConnectGuard.of(mine, head_public), idle_s=DEADLINE_S) as messages:
         deadline_s = time.monotonic() + DEADLINE_S
-        while stand.gate.refused < 2:  # the second time by itself
+        while stand.porch.refused < 2:  # the second time by itself
             messages.wait(0.1)
             assert time.monotonic() < deadline_s
         mine_public.rename(tmp_path / "clients" / "mine.key")
