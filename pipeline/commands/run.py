@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from posestream.pipeline.addresses import LOCAL
 from posestream.pipeline.commands.execute import execute
-from posestream.pipeline.job import LOCAL
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.toml_tables import Raw, load_toml, merged, parse_assignment
