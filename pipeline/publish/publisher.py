@@ -21,7 +21,7 @@ from posestream.pipeline.publish.porch_link import NoPorchLink, PorchLink
 from posestream.pipeline.publish.topics import STATUS, absolute_address, layout_topic, poses_topic, source_status_topic
 from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
-from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, has_more, receive
 from posestream.stages.message import VERSION
 
@@ -91,6 +91,8 @@ class Publisher:
         self._speaking: set[str] = set()
         #: The last status of each topic, to be told again at the end.
         self._status: dict[str, dict[str, Any]] = {}
+        #: Sources that have gone, of which old messages may still be asked for.
+        self._gone: set[str] = set()
         #: Set once everybody may connect.
         self.is_listening = threading.Event()
         #: Where it listens itself, ports that were left open filled in.
@@ -186,6 +188,8 @@ class Publisher:
         if isinstance(message, PublishEnd):
             self._speaking.discard(message.source)
             self._history.end(message.source)
+        elif isinstance(message, PublishForget):
+            self._gone.add(message.source)
         elif len(envelope.payloads) != 1:
             self._ignore(f"{type(message).__name__} with {len(envelope.payloads)} payloads")
         elif isinstance(message, Publish):
@@ -224,6 +228,9 @@ class Publisher:
         if now_s - self._expired_s >= _EXPIRE_S:
             self._expired_s = now_s
             self._history.expire(time.time())
+            for source in [one for one in self._gone if self._history.forget(one)]:
+                self._gone.discard(source)
+                self._status.pop(source_status_topic(source), None)
 
     def _tell_end(self) -> None:
         """Tell how far the messages of each source came in the end."""

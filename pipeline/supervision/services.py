@@ -19,7 +19,7 @@ from posestream.pipeline.security.gate import Gate, NoGate, open_gate
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.porch import NoPorch, Porch, is_strangers
 from posestream.pipeline.supervision.process import LogOptions
-from posestream.pipeline.wire.messages import PublishStatus
+from posestream.pipeline.wire.messages import PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, send
 from posestream.stages.errors import OutputError
 
@@ -42,6 +42,7 @@ class _Publishing(Protocol):
     def start(self) -> None: ...
     def watch(self, now_s: float) -> None: ...
     def tell(self, source: str, status: Mapping[str, Any]) -> None: ...
+    def forget(self, source: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -68,6 +69,9 @@ class NoPublishing:
 
     def tell(self, source: str, status: Mapping[str, Any]) -> None:
         """Nobody listens."""
+
+    def forget(self, source: str) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Nothing is to be closed."""
@@ -133,11 +137,18 @@ class Publishing:
 
     def tell(self, source: str, status: Mapping[str, Any]) -> None:
         """Publish how a source is, or the whole where its name is empty."""
+        self._say(PublishStatus(source), msgpack.packb(status))
+
+    def forget(self, source: str) -> None:
+        """Keep nothing of a source that has gone for good, once its messages are too old to be asked for."""
+        self._say(PublishForget(source))
+
+    def _say(self, message: PublishStatus | PublishForget, *payloads: bytes) -> None:
         if not self._part.is_alive:
             return
         if self._socket is None:
             self._socket = self._sockets.open(zmq.PUSH, connect=self.feed)
-        send(self._socket, PublishStatus(source), [msgpack.packb(status)])
+        send(self._socket, message, payloads)
 
     def close(self) -> None:
         """Send what has come, then end; closing again does nothing."""

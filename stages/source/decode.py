@@ -109,8 +109,8 @@ class Decoder:
             count = sum(decoded.frame is not None for decoded in frames)
             if self._codec.is_lost:
                 self.given_up = "its codec has changed"
-            elif self._rate.is_lost(stamp.mono_s, count):
-                self.given_up = f"nothing of it could be decoded for {self._rate.patience_s:g} s"
+            elif self._rate.is_lost(stamp.mono_s, count, is_refused=count < len(frames)):
+                self.given_up = f"next to nothing of it could be decoded for {self._rate.patience_s:g} s"
             if self.given_up:
                 return
         try:

@@ -24,7 +24,7 @@ from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import SourceSettings
 from posestream.stages.source.stamp import Stamp, now
 
-__all__ = ["PictureSource", "is_pictures", "looked_at"]
+__all__ = ["PictureSource", "has_pictures", "is_pictures", "looked_at"]
 
 #: What a picture's file name ends with; all of these OpenCV's wheels can read.
 _SUFFIXES = frozenset(
@@ -42,6 +42,15 @@ def is_pictures(url: str) -> bool:
     if is_folder(path) or _is_picture(path):
         return True
     return glob.has_magic(url) and not is_there(path)
+
+
+def has_pictures(url: str) -> bool:
+    """True if at least one picture lies where an address of pictures says; none is read."""
+    try:
+        _listed(url)
+    except SourceError:
+        return False
+    return True
 
 
 def looked_at(url: str) -> set[Path]:

@@ -18,7 +18,7 @@ from posestream.pipeline.security.gate import open_gate
 from posestream.pipeline.security.guard import ListenGuard
 from posestream.pipeline.supervision.porch import NoPorch, Porch
 from posestream.pipeline.supervision.process import LogOptions
-from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, send
 
 #: Nothing here takes longer.
@@ -89,6 +89,10 @@ class Stand:
         """Say that nothing more of a source comes, as its lane does."""
         self._speaking.discard(source)
         send(self._feed, PublishEnd(source))
+
+    def forget(self, source: str) -> None:
+        """Say that a source has gone for good, as the head does."""
+        send(self._feed, PublishForget(source))
 
     def has_ended(self, timeout_s: float) -> bool:
         """True if the publisher ends within a time."""

@@ -175,6 +175,26 @@ def test_a_subscriber_that_stops_reading_costs_the_others_nothing(
     assert waiting < count - 1000
 
 
+def test_a_source_that_has_gone_is_forgotten_when_its_messages_are_old(tmp_path: Path) -> None:
+    """What may still be asked for is kept; then nothing of the source is, in memory, and others are as they were."""
+    stand = Stand(f"ipc://{tmp_path}/gone", limits=LogLimits(age_s=3.0), log_folder=tmp_path / "logs")
+    for source in ("door", "gate"):
+        stand.publish(0, source=source)
+        stand.tell(source)
+        stand.end_source(source)
+    stand.wait_for(2)
+    stand.forget("door")
+    assert set(stand.history.logs) == {"door", "gate"}
+    deadline_s = time.monotonic() + 60
+    while "door" in stand.history.logs:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert set(stand.history.logs) == {"gate"}
+    last = stand.history.last("gate")
+    assert (last is not None, len(stand.history.logs["gate"])) == (True, 0)
+    stand.close()
+
+
 def test_doubles_of_a_lane_that_goes_on_are_published_once(stand: Stand, connect: Callable[..., Socket]) -> None:
     """A successor that does its predecessor's last frames again is heard from its first new one on."""
     listener = join(connect, stand, b"poses/")
