@@ -18,7 +18,7 @@ __all__ = ["CompiledDecoder", "NotCompiledError", "load"]
 
 MODULE = "posestream.stages.group._compiled"
 #: What this file expects of the module, which may have been left by an earlier version.
-INTERFACE = 1
+INTERFACE = 2
 #: What a user can do.
 _HELP = "install a C compiler and Python's headers, then install posestream again"
 

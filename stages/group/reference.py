@@ -9,6 +9,7 @@ from posestream.models.layout import Layout
 from posestream.stages.group.assemble import assemble
 from posestream.stages.group.decoder import MOST_FIELD, Found, View
 from posestream.stages.group.limbs import LimbScorer
+from posestream.stages.group.pairing import paired_first
 from posestream.stages.group.peaks import PeakFinder, Peaks
 from posestream.stages.group.people import People
 from posestream.stages.group.settings import GroupSettings
@@ -34,7 +35,7 @@ class NumpyDecoder:
         if self._settings.single_person:
             return self._single(_inside(self._find_peaks.highest(heatmaps), view), view)
         peaks = _inside(self._find_peaks(heatmaps), view)
-        connections = self._score_limbs(_plain(pafs_chw), peaks)
+        connections = paired_first(peaks, self._score_limbs(_plain(pafs_chw), peaks))
         people = People(self._layout, peaks, *assemble(peaks, connections))
         return people.kept(people.scores(connections), self._settings, view)
 

@@ -20,7 +20,9 @@ static int decode_peaks(const Maps *maps, const Settings *settings, const View *
     if (!failed && settings->single_person)
         count = take_all(peaks, person_of);
     else if (!failed)
-        failed = find_connections(maps, settings, peaks, connections) || assemble(peaks, connections, person_of, &count);
+        failed = find_connections(maps, settings, peaks, connections) ||
+                 put_paired_first(maps, settings, peaks, connections) ||
+                 assemble(peaks, connections, person_of, &count);
     failed = failed || tell_people(maps, settings, view, peaks, connections, person_of, count, found);
     free(person_of);
     return failed;

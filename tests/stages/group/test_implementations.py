@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from posestream.models.layout import LAYOUTS, Layout
 from posestream.pipeline.bench.group import planted_crowd
 from posestream.stages.errors import SettingsError
-from posestream.stages.group import compiled, decoder, implementation, limbs, peaks, people, zoom
+from posestream.stages.group import compiled, decoder, implementation, limbs, pairing, peaks, people, zoom
 from posestream.stages.group import settings as group_settings
 from posestream.stages.group.compiled import MODULE, NotCompiledError, load
 from posestream.stages.group.group import MOST_SIDE, Group, GroupSettings
@@ -203,6 +203,11 @@ def test_both_have_the_same_constants() -> None:
         "LEAST_BEND": peaks.LEAST_BEND,
         "SEEN_HALF_MAP": people.SEEN_HALF_MAP,
         "MOST_FIELD": decoder.MOST_FIELD,
+        "LEAST_EXTENT_MAP": people.LEAST_EXTENT_MAP,
+        "ALIKE": pairing.ALIKE,
+        "LEAST_GAIN": pairing.LEAST_GAIN,
+        "LEAST_SQUARE": pairing.LEAST_SQUARE,
+        "ROUNDS": pairing.ROUNDS,
     }
     assert {name: getattr(module, name) for name in known} == known
     assert all(len(layout.keypoints) <= module.MOST_PARTS for layout in LAYOUTS.values())
