@@ -32,11 +32,8 @@ int decode(const Maps *maps, const Settings *settings, const View *view, Found *
 {
     Peaks peaks = {0};
     Connections connections = {0};
-    int failed = find_peaks(maps, settings, &peaks);
-    if (!failed) {
-        leave_outside_out(&peaks, maps->parts, view);
-        failed = decode_peaks(maps, settings, view, &peaks, &connections, found);
-    }
+    const int failed = find_peaks(maps, settings, view, &peaks) ||
+                       decode_peaks(maps, settings, view, &peaks, &connections, found);
     free_peaks(&peaks);
     free(connections.list);
     return failed ? -1 : 0;

@@ -91,7 +91,7 @@ typedef struct {
 
 /* All of these give 0, or −1 where there is no memory. */
 int decode(const Maps *maps, const Settings *settings, const View *view, Found *found);
-int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks);
+int find_peaks(const Maps *maps, const Settings *settings, const View *view, Peaks *peaks);
 int find_connections(const Maps *maps, const Settings *settings, const Peaks *peaks, Connections *connections);
 int put_paired_first(const Maps *maps, const Settings *settings, const Peaks *peaks, Connections *connections);
 int assemble(const Peaks *peaks, const Connections *connections, int *person_of, int *count);
@@ -99,7 +99,6 @@ int tell_people(const Maps *maps, const Settings *settings, const View *view, co
                 const Connections *connections, const int *person_of, int count, Found *found);
 int sort_descending(Entry *entries, size_t count);
 
-void leave_outside_out(Peaks *peaks, int parts, const View *view);
 void free_peaks(Peaks *peaks);
 uint64_t key_of_float(float value);
 uint64_t key_of_double(double value);
