@@ -28,6 +28,7 @@ class NotCompiledError(Exception):
 
     def __init__(self, why: str, *, is_broken: bool) -> None:
         super().__init__(f"{why}: {_HELP}")
+        self.why, self.advice = why, _HELP
         #: True where there is one that should have been fit for use.
         self.is_broken = is_broken
 
