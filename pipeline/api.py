@@ -42,8 +42,9 @@ def run(
 ) -> Iterator[PosesResult]:
     """Run the pipeline and give each posed frame as it comes, in order for each source.
 
-    Leaving the loop stops the run and closes every output properly. Windows (`output={"display": {}}`) are looked after
-    between the results; closing them stops the run.
+    Leaving the loop stops the run and closes every output properly: frames that were taken and are not done end as
+    drops, which have lines in a JSONL file, and a video ends before the first of them. Windows (`output={"display":
+    {}}`) are looked after between the results; closing them stops the run.
 
     Args:
         sources: video files, folders or globs of pictures, camera numbers, URLs.

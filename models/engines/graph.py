@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from posestream.models.engines.runtime import brief
+from posestream.models.engines.widen import widened
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec, OutputSpec, TensorLayout
 from posestream.models.weights import Weights
@@ -67,6 +68,8 @@ def read_graph(core: Any, spec: NetworkSpec, weights: Weights) -> Graph:
         model = core.read_model(path, others[0]) if others else core.read_model(path)
     except RuntimeError as error:
         raise EngineError(f"{spec.name}: OpenVINO cannot read {path}: {brief(error)}") from error
+    # Before any size is compiled, so that each has it.
+    model = widened(model)
     return Graph(spec, model, _find_output(spec, model, spec.heatmaps), _find_output(spec, model, spec.pafs))
 
 

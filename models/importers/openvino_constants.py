@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posestream.models.engines.operations import sources
 from posestream.models.importers.quantized import (
     Grid,
     QuantizedWeights,
@@ -17,7 +18,7 @@ from posestream.models.importers.quantized import (
     quantize_weights,
 )
 
-__all__ = ["Constants", "sources"]
+__all__ = ["Constants"]
 
 #: Operations of constants that are computed here.
 _FOLDED: dict[str, Callable[..., Any]] = {
@@ -93,8 +94,3 @@ class Constants:
         if kind == "Reshape" and quantized is not None and result.shape[0] == len(quantized.scale):
             self._quantized[name] = QuantizedWeights(quantized.values.reshape(result.shape), quantized.scale)
         return result
-
-
-def sources(op: Any) -> list[Any]:
-    """Give the operations whose results an operation takes."""
-    return [value.get_node() for value in op.input_values()]

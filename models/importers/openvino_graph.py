@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posestream.models.engines.operations import sources
 from posestream.models.engines.runtime import brief, load_core
 from posestream.models.errors import ModelError
 from posestream.models.importers.imported import Converted, Tensor
 from posestream.models.importers.onnx_graph import OnnxGraph
-from posestream.models.importers.openvino_constants import Constants, sources
+from posestream.models.importers.openvino_constants import Constants
 from posestream.models.importers.openvino_neighbours import Neighbours, unknown, users
 from posestream.models.importers.openvino_pads import explicit_pads
 from posestream.models.importers.quantized import QuantizedWeights

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posestream.models.engines.operations import sources
 from posestream.models.errors import ModelError
-from posestream.models.importers.openvino_constants import Constants, sources
+from posestream.models.importers.openvino_constants import Constants
 
 __all__ = ["Neighbours", "unknown", "users"]
 

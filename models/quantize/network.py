@@ -22,8 +22,6 @@ __all__ = [
     "is_rounded",
     "outputs_of",
     "save",
-    "set_constant",
-    "sources",
 ]
 
 #: The operations in which a network's time goes, and which are rounded.
@@ -86,17 +84,6 @@ def is_rounded(model: Any) -> bool:
 def convolutions(model: Any) -> list[Any]:
     """Give a network's convolutions in the order of its work."""
     return [op for op in model.get_ordered_ops() if op.get_type_name() in _CONVOLUTIONS]
-
-
-def sources(op: Any) -> list[Any]:
-    """Give the operations whose results an operation takes."""
-    return [value.get_node() for value in op.input_values()]
-
-
-def set_constant(op: Any, number: int, values: NDArray[Any]) -> None:
-    """Let an operation take numbers instead of what it takes as its input of this number."""
-    constant = load_openvino().opset13.constant(values.astype(np.float32))
-    op.input(number).replace_source_output(constant.output(0))
 
 
 def outputs_of(model: Any, inputs: Iterable[NDArray[np.float32]]) -> Iterable[Sequence[NDArray[np.float32]]]:

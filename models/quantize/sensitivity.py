@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posestream.models.engines.operations import set_constant, sources
 from posestream.models.engines.runtime import load_openvino
 from posestream.models.importers.openvino_constants import Constants
-from posestream.models.quantize.network import FloatNetwork, convolutions, outputs_of, set_constant, sources
+from posestream.models.quantize.network import FloatNetwork, convolutions, outputs_of
 
 __all__ = ["Harm", "harm_of_layers"]
 

@@ -19,7 +19,6 @@ from posestream.models.quantize.equalize import equalized
 from posestream.models.quantize.network import FloatNetwork, convolutions
 from posestream.models.quantize.sensitivity import Harm, harm_of_layers
 from posestream.models.quantize.tool import load_nncf, round_network
-from posestream.models.quantize.widen import widened
 from posestream.models.registry import find_network
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.quantize.agreement import Agreement, agreement
@@ -146,7 +145,7 @@ class _Work:
         self._inputs = [network.taken(each.image) for each in frames.calibration]
         self._held_back = self._truth(frames.held_back, "the frames that were held back")
         tell("making channels alike")
-        self._model = equalized(widened(network.model), self._inputs[:_EQUAL_FRAMES])
+        self._model = equalized(network.model, self._inputs[:_EQUAL_FRAMES])
         self._layers = len(convolutions(self._model))
 
     def best(self) -> tuple[Any, Candidate, tuple[str, ...]]:

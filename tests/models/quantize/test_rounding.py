@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import pytest
 
+from posestream.models.engines.operations import sources
 from posestream.models.engines.runtime import load_openvino
 from posestream.models.errors import ModelError
 from posestream.models.quantize import tool
 from posestream.models.quantize.equalize import equalized
-from posestream.models.quantize.network import FloatNetwork, convolutions, is_rounded, outputs_of, sources
+from posestream.models.quantize.network import FloatNetwork, convolutions, is_rounded, outputs_of
 from posestream.models.quantize.sensitivity import harm_of_layers
 from posestream.models.quantize.tool import round_network
-from posestream.models.quantize.widen import widened
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
 
@@ -57,35 +57,6 @@ def test_equalising_changes_nothing_that_comes_out(network: FloatNetwork, inputs
         np.testing.assert_allclose(after, before, atol=1e-5)
     assert _span(network.model, inputs) > 100
     assert _span(changed, inputs) < 30
-
-
-def test_joined_channels_become_a_round_number(inputs: list[np.ndarray]) -> None:
-    """A depthwise convolution takes 32 channels where 5 + 16 were joined, and the network computes the same."""
-    openvino = load_openvino()
-    ops, rng = openvino.opset13, np.random.default_rng(2)
-
-    def constant(*shape: int):
-        return ops.constant(rng.normal(size=shape).astype(np.float32))
-
-    def plain(values, kernel):
-        return ops.convolution(values, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
-
-    image = ops.parameter([1, 3, -1, -1], np.float32)
-    narrow = ops.add(plain(image, constant(5, 3, 1, 1)), constant(1, 5, 1, 1))
-    joined = ops.concat([ops.relu(plain(image, constant(16, 3, 1, 1))), narrow], 1)
-    ends = []
-    for _ in range(2):
-        depthwise = ops.group_convolution(joined, constant(21, 1, 1, 3, 3), [1, 1], [1, 1], [1, 1], [1, 1])
-        ends.append(ops.result(plain(depthwise, constant(4, 21, 1, 1))))
-    model = openvino.Model(ends, [image], "joined")
-
-    changed = widened(model)
-
-    widths = [op.input_value(0).get_partial_shape()[1].get_length() for op in convolutions(changed)]
-    assert sorted(widths) == [3, 3, 32, 32, 32, 32]
-    for before, after in zip(outputs_of(model, inputs), outputs_of(changed, inputs), strict=True):
-        for each, other in zip(before, after, strict=True):
-            np.testing.assert_allclose(other, each, atol=1e-4)
 
 
 def test_a_network_without_depthwise_convolutions_stays_as_it_is(inputs: list[np.ndarray]) -> None:

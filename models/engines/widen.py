@@ -1,4 +1,4 @@
-"""Makes a float network fit for int8 without changing what it computes: joined channels become a round number."""
+"""Fits a float network to a processor's registers without changing what it computes: joined channels become round."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from posestream.models.importers.openvino_constants import Constants
-from posestream.models.quantize.network import set_constant, sources
+from posestream.models.engines.operations import constant, set_constant, sources
 
 __all__ = ["widened"]
 
 #: Channels come in multiples of this: a register of AVX-512 holds so many numbers. OpenVINO's fast int8 kernel for
-#: depthwise convolutions takes no others, and its bf16 kernel is slower with them.
+#: depthwise convolutions takes no others, and its float kernels are slower with them.
 _MULTIPLE = 16
 
 
@@ -25,6 +23,8 @@ class _Spot:
     #: The convolution that gives one of the parts, and the Add of its bias; None where it has none.
     convolution: Any
     bias: Any | None
+    #: How many channels it gives.
+    width: int
     #: After so many of the joined channels, so many are added.
     position: int
     count: int
@@ -38,16 +38,15 @@ def widened(model: Any) -> Any:
     The channels that are added are zero, and whoever takes them multiplies them by zero.
     """
     model = model.clone()
-    constants = Constants()
     for join in [op for op in model.get_ordered_ops() if op.get_type_name() == "Concat"]:
-        spot = _spot(join, constants)
+        spot = _spot(join)
         if spot is not None:
-            _add(spot, constants)
+            _add(spot)
     model.validate_nodes_and_infer_types()
     return model
 
 
-def _spot(join: Any, constants: Constants) -> _Spot | None:
+def _spot(join: Any) -> _Spot | None:
     """Find where channels can be added; None where they need not or cannot be."""
     if join.get_attributes()["axis"] not in (1, -3):
         return None
@@ -56,27 +55,27 @@ def _spot(join: Any, constants: Constants) -> _Spot | None:
         return None
     channels = [width.get_length() for width in widths]
     missing = -sum(channels) % _MULTIPLE
-    takers = _takers(join, constants) if missing else ()
+    takers = _takers(join) if missing else ()
     for number, part in enumerate(sources(join)):
         if takers and len(part.output(0).get_target_inputs()) == 1:
             bias = part if part.get_type_name() == "Add" else None
             convolution = sources(part)[0] if bias is not None else part
             is_alone = len(convolution.output(0).get_target_inputs()) == 1
-            if is_alone and convolution.get_type_name() == "Convolution" and _is_known(convolution, bias, constants):
-                return _Spot(convolution, bias, sum(channels[: number + 1]), missing, takers)
+            if is_alone and convolution.get_type_name() == "Convolution" and _is_known(convolution, bias):
+                return _Spot(convolution, bias, channels[number], sum(channels[: number + 1]), missing, takers)
     return None
 
 
-def _is_known(convolution: Any, bias: Any | None, constants: Constants) -> bool:
+def _is_known(convolution: Any, bias: Any | None) -> bool:
     """Tell whether a convolution's weights and bias are constants, the bias with one number for each channel."""
-    weights = constants.value(sources(convolution)[1])
+    weights = constant(sources(convolution)[1])
     if weights is None or bias is None:
         return weights is not None
-    values = constants.value(sources(bias)[1])
+    values = constant(sources(bias)[1])
     return values is not None and values.shape == (1, len(weights), 1, 1)
 
 
-def _takers(join: Any, constants: Constants) -> tuple[tuple[Any, Any], ...]:
+def _takers(join: Any) -> tuple[tuple[Any, Any], ...]:
     """Give the depthwise convolutions that take what is joined, each with its one taker; none if others take it too."""
     pairs = []
     for target in join.output(0).get_target_inputs():
@@ -85,26 +84,25 @@ def _takers(join: Any, constants: Constants) -> tuple[tuple[Any, Any], ...]:
         kinds = (depthwise.get_type_name(), *(user.get_type_name() for user in users))
         if kinds != ("GroupConvolution", "Convolution"):
             return ()
-        weights = [constants.value(sources(op)[1]) for op in (depthwise, users[0])]
+        weights = [constant(sources(op)[1]) for op in (depthwise, users[0])]
         if any(each is None for each in weights) or weights[0].shape[1:3] != (1, 1):  # type: ignore[union-attr] # is no None
             return ()
         pairs.append((depthwise, users[0]))
     return tuple(pairs)
 
 
-def _add(spot: _Spot, constants: Constants) -> None:
-    weights = constants.of(sources(spot.convolution)[1])
-    set_constant(spot.convolution, 1, _with_zeros(weights, 0, len(weights), spot.count))
+def _add(spot: _Spot) -> None:
+    _extend(spot.convolution, 0, spot.width, spot.count)
     if spot.bias is not None:
-        bias = constants.of(sources(spot.bias)[1])
-        set_constant(spot.bias, 1, _with_zeros(bias, 1, bias.shape[1], spot.count))
+        _extend(spot.bias, 1, spot.width, spot.count)
     for depthwise, user in spot.takers:
-        for op, axis in ((depthwise, 0), (user, 1)):
-            set_constant(op, 1, _with_zeros(constants.of(sources(op)[1]), axis, spot.position, spot.count))
+        _extend(depthwise, 0, spot.position, spot.count)
+        _extend(user, 1, spot.position, spot.count)
 
 
-def _with_zeros(values: NDArray[Any], axis: int, position: int, count: int) -> NDArray[Any]:
-    shape = list(values.shape)
-    shape[axis] = count
-    before, after = np.split(values, [position], axis)
-    return np.concatenate([before, np.zeros(shape, values.dtype), after], axis)
+def _extend(op: Any, axis: int, position: int, count: int) -> None:
+    """Put zeros among an operation's numbers."""
+    values = constant(sources(op)[1])
+    if values is None:
+        raise ValueError(f"{op.get_friendly_name()} takes no constant")
+    set_constant(op, 1, np.insert(values, [position] * count, 0, axis))
