@@ -14,6 +14,7 @@ from posestream.models.engines import check_device, is_simulated, runs
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
+from posestream.pipeline.addresses import check_listen_addresses, listen_addresses
 from posestream.pipeline.made_with import MadeWith, check_made_with, made_with
 from posestream.pipeline.outputs import LaneOutputs, plan_further_outputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
@@ -23,12 +24,10 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, is_standard_input, open_source
 
-__all__ = ["Job", "LOCAL", "plan_job", "plan_source"]
+__all__ = ["Job", "plan_job", "plan_source"]
 
 _log = logging.getLogger(__name__)
 
-#: In place of a control address: the socket in the run's own folder, which is there anyway.
-LOCAL = "local"
 #: What a source may be called: folders are called after it too, so that it is not one's own or the one above.
 _NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9_.-]{1,255}")
 
@@ -176,12 +175,13 @@ def _check_addresses(settings: Settings) -> ListenGuard:
     """Refuse to listen where others can reach it unguarded, unless that was asked for; give the guard.
 
     Raises:
-        SettingsError: an address is not of this host alone, or the keys cannot be read.
+        SettingsError: an address is none, is wanted twice, or is not of this host alone, or the keys cannot be read.
     """
     table, guard = settings.pipeline, ListenGuard.of(settings.security.key)
-    control = (address for address in table.control if address != LOCAL)
-    addresses = [*table.listen, *table.status, *control, *settings.publish.bound]
-    exposed = refuse_exposed(addresses, has_keys=guard.keys is not None, is_insecure=table.insecure)
+    addresses = listen_addresses(settings)
+    check_listen_addresses(addresses)
+    bound = [one.address for one in addresses]
+    exposed = refuse_exposed(bound, has_keys=guard.keys is not None, is_insecure=table.insecure)
     if exposed:
         _log.warning("%s can be reached from other hosts, and nothing authenticates them", ", ".join(exposed))
     return guard

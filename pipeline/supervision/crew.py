@@ -107,7 +107,7 @@ def _crew(
     job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker], log: LogOptions
 ) -> _Threads | _Processes:
     if job.settings.pipeline.mode == "threads":
-        return _Threads(job, context, on_end, extra_sinks)
+        return _Threads(job, context, on_end, extra_sinks, log)
     if extra_sinks:
         raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
     return _Processes(job, context, on_end, log)
@@ -141,7 +141,12 @@ class _Threads:
     """Lanes and replicas as threads of this process."""
 
     def __init__(
-        self, job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker]
+        self,
+        job: Job,
+        context: ZmqContext,
+        on_end: Callable[[], None],
+        extra_sinks: Sequence[SinkMaker],
+        log: LogOptions,
     ) -> None:
         self._job = job
         self._context = context
@@ -151,7 +156,7 @@ class _Threads:
         self._plan = _plan(job, run)
         self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
         self._serve = serve_message(job.choice.spec, job.settings)
-        self.services = open_services(job, context, f"inproc://{run}/publish", on_end)
+        self.services = open_services(job, context, f"inproc://{run}/publish", on_end, log)
         self.dispatch = DispatchLoop(
             context,
             self._addresses,
@@ -203,7 +208,7 @@ class _Processes:
         #: What the last lane of each source was told.
         self._plans: dict[str, LanePlan] = {}
         try:
-            self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end)
+            self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end, log)
         except BaseException:
             self._folder.remove()
             raise

@@ -226,6 +226,7 @@ class Supervisor:
     def _watch(self) -> None:
         """Notice what failed: start it again, or stop what cannot go on, with everything so far kept."""
         now_s = time.monotonic()
+        self.services.publishing.watch(now_s)
         if not self._is_abandoned:
             self._replica_watch.watch(now_s, is_stopping=self._is_stopping)
         if self._is_stopping:

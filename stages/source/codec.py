@@ -58,6 +58,11 @@ class StreamCodec:
     def __repr__(self) -> str:
         return f"<StreamCodec {self._name} live={self._is_live} lost={self.is_lost}>"
 
+    @property
+    def reorders(self) -> bool:
+        """True if pictures may be shown in another order than that of their packets."""
+        return bool(self._context.has_b_frames)
+
     def decode(self, packet: Packet[VideoStream] | None) -> Sequence[VideoFrame]:
         """Give the pictures that a packet completes; None asks for those that are left.
 

@@ -11,7 +11,6 @@ from fractions import Fraction
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.redact import redacted
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.link import Link
 from posestream.stages.source.link_state import ABSENCES, LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
@@ -22,6 +21,7 @@ from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.reader import Connect, Reader
 from posestream.stages.source.reconnect import Backoff
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 from posestream.stages.source.trouble import LinkError
 
 __all__ = ["LiveSource"]

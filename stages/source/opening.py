@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from posestream.stages.source.address import holds_port
 from posestream.stages.source.camera import CameraSource
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.hardware import check_hardware
 from posestream.stages.source.line_protocol import check_protocol
 from posestream.stages.source.live import LiveSource
@@ -18,6 +17,7 @@ from posestream.stages.source.place import is_there
 from posestream.stages.source.port import UdpPort
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.stream import (
     STANDARD_INPUT,
     StreamSource,

@@ -18,11 +18,11 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.history import History
 from posestream.pipeline.publish.log import Entry, LogLimits
-from posestream.pipeline.publish.publisher import Publisher, PublishPlan
+from posestream.pipeline.publish.outlets import Outlets
 from posestream.pipeline.publish.request import ListRequest, ReplayRequest, read_request
 from posestream.pipeline.publish.topics import replay_address
 from posestream.pipeline.security.gate import NoGate
-from posestream.pipeline.security.guard import OPEN
+from posestream.pipeline.wire.sockets import Sockets
 
 from .stand import DEADLINE_S, Stand
 
@@ -75,10 +75,6 @@ class Flooded:
     def __init__(self) -> None:
         self.left = 10_000
 
-    def getsockopt(self, option: int) -> int:
-        """Tell that something is there."""
-        return int(zmq.POLLIN) if option == zmq.EVENTS and self.left else 0
-
     def recv(self, flags: int) -> bytes:
         """Give a wish."""
         self.left -= 1
@@ -87,10 +83,11 @@ class Flooded:
 
 def test_who_floods_with_wishes_leaves_the_others_their_turn(context: Context) -> None:
     """Of what one subscriber sends, a bounded number is heard before lanes and requests have their turn."""
-    flooded, plan = Flooded(), PublishPlan("inproc://feed", (), (), 10, {})
-    publisher = Publisher(context, plan, History(LogLimits(), None), OPEN, NoGate())
-    publisher._out = flooded  # type: ignore[assignment]  # no more than what is used of it
-    publisher._hear_wishes()
+    flooded = Flooded()
+    with Sockets(context) as sockets:
+        outlets = Outlets(sockets, 10, (NoGate().watch, NoGate().watch))
+        outlets.live = flooded  # type: ignore[assignment]  # no more than what is used of it
+        assert not outlets.hear_wishes()
     assert 10_000 - flooded.left <= 100
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Reason
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.link_state import ABSENCES, LinkPhase
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.reconnect import ReconnectSettings
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.trouble import LinkError
 
 from .fake_link import DEADLINE_S, INFO, FakeLine

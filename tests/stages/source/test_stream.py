@@ -11,9 +11,9 @@ import pytest
 
 from posestream.stages.errors import SourceError
 from posestream.stages.source.codec import StreamCodec
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.opening import SourceSettings, open_source
 from posestream.stages.source.reconnect import ReconnectSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.stream import StreamSource
 from posestream.stages.source.trouble import LinkError
 
