@@ -23,6 +23,8 @@ class Held:
     next_seq: int = 0
     #: The last message in it; None where it holds none.
     last: Message | None = None
+    #: How many of the source's first pictures are in it; 0 where it does not count them.
+    pictures: int = 0
 
 
 def lacks_all(frame: Frame, pictures_before: int) -> bool:  # noqa: ARG001  # whatever the frame

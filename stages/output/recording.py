@@ -59,15 +59,19 @@ class Recording:
         info: what the source tells of itself; the video has its first picture's size.
         file: what takes the bytes.
         frame: the first frame to come.
+        comment: a word on the video, kept in it.
     """
 
-    def __init__(self, settings: VideoSettings, info: SourceInfo, file: MediaFile, frame: Frame) -> None:
+    def __init__(
+        self, settings: VideoSettings, info: SourceInfo, file: MediaFile, frame: Frame, comment: str = ""
+    ) -> None:
         # Still pictures have no clock; a millisecond is fine enough for the time they are shown.
         ticks_s = Fraction(1, 1000) if frame.pts is None else frame.time_base
         self._timeline = Timeline(ticks_s, info.rate, settings.picture_s, info.is_live)
         # The size of the source's first picture, which other parts of the video have too.
         self._canvas = YuvCanvas(info.width, info.height, info.color)
         self._container = open_media(file, "w", format="mp4", options=_CONTAINER_OPTIONS)
+        self._container.metadata["comment"] = comment
         rate = info.rate or (_GUESSED_RATE if frame.pts is not None else 1 / Fraction(settings.picture_s))
         self._stream = self._add_stream(settings, info, rate.limit_denominator(10_000))
         self._sound: SoundCopy | None = None

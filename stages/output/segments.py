@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -40,8 +40,8 @@ class SegmentPlan:
 class SegmentedSink(Generic[SinkT]):
     """Gives its frames to one sink after another, each with a file of its own.
 
-    What goes on after a kill does so in a further file. Of lines and rows nothing is missing and nothing double then;
-    a video begins with the next picture that is drawn.
+    What goes on after a kill does so in a further file, with nothing missing and nothing double. What of it a kill took
+    is not the same for lines and for a video, so that their files have other frames under one number from then on.
 
     A file that has half of the quota is followed by the next one before its seconds are over, so that not all is gone
     when the oldest goes. Room is made before each write, for as much as the files have grown by at most at one time.
@@ -61,6 +61,9 @@ class SegmentedSink(Generic[SinkT]):
         self._number = 0
         self._goes_on = False
         self._held: Held | None = None
+        #: Which of the source's pictures the next one is.
+        self._picture = 0
+        self._was_stopped = False
         self._begun_s = 0.0
         #: Of the present file what it had when last looked at, and of those before it what they have, in bytes.
         self._bytes = 0
@@ -87,9 +90,10 @@ class SegmentedSink(Generic[SinkT]):
         """
         self._goes_on = True
         for number, path in reversed(list(_segments(self._path))):
-            self._number = max(self._number, number)
             held: Held | None = self._make(path).resume(source, since_s)
-            if held is None or held.next_seq:
+            if path.exists():
+                self._number = max(self._number, number)
+            if held is None or held.next_seq or held.pictures:
                 self._held = held
                 return held
         return None
@@ -101,6 +105,7 @@ class SegmentedSink(Generic[SinkT]):
             OutputError: they cannot be removed.
         """
         self._info = info
+        self._picture = info.first_picture
         if not self._goes_on:
             for _, path in list(_segments(self._path)):
                 with output_errors(path):
@@ -114,11 +119,15 @@ class SegmentedSink(Generic[SinkT]):
         """
         if self._info is None:
             raise ValueError("SegmentedSink.write before open or after close")
-        if self._held is not None and ended.frame.key.seq < self._held.next_seq:
+        number = self._picture
+        self._picture += any(each is not None for each in picture)
+        # A video ends where everything was stopped; a further file would begin behind that.
+        self._was_stopped |= ended.was_stopped and bool(picture)
+        if self._was_stopped or self._holds(ended, number):
             return
         now_s = _time_of(ended.frame, is_live=self._info.is_live)
         if self._sink is None or not 0 <= now_s - self._begun_s < self._plan.seconds or self._is_large():
-            self._begin(now_s)
+            self._begin(replace(self._info, first_picture=number), now_s)
         if self._sink is not None:
             self._make_room()
             self._sink.write(ended, *picture)
@@ -134,15 +143,23 @@ class SegmentedSink(Generic[SinkT]):
             sink.close()
             self._look()
 
-    def _begin(self, now_s: float) -> None:
+    def _holds(self, ended: Ended, number: int) -> bool:
+        """True if an earlier process's files have a frame, whose picture has this number among the source's."""
+        held = self._held
+        if held is None:
+            return False
+        if held.next_seq:
+            return ended.frame.key.seq < held.next_seq
+        return self._info is not None and not self._info.is_live and number < held.pictures
+
+    def _begin(self, info: SourceInfo, now_s: float) -> None:
         self.close()
         self._bytes_before = sum(size for _, size in self._sizes())
         self._bytes = 0
         self._number += 1
         self._begun_s = now_s
         sink = self._make(_segment_path(self._path, self._number))
-        if self._info is not None:
-            sink.open(self._info)
+        sink.open(info)
         self._sink = sink
 
     def _is_large(self) -> bool:

@@ -19,7 +19,7 @@ from posestream.stages.output.held import Held
 from posestream.stages.output.media_file import MediaFile
 from posestream.stages.output.recording import Recording
 from posestream.stages.output.sink import Ended, make_folder, output_errors
-from posestream.stages.output.video_parts import cut_torn, further_parts, hold_parts
+from posestream.stages.output.video_parts import cut_torn, first_picture_note, further_parts, hold_parts
 from posestream.stages.output.video_settings import VideoSettings
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class VideoSink:
         self._path = settings.path
         self._parts_before: tuple[Path, ...] = ()
         self._has_told_size = False
-        #: How many pictures those hold, and how many of these are still to come.
+        #: How many of the source's first pictures are done with those, and how many of these are still to come.
         self._held = 0
         self._to_skip = 0
 
@@ -77,7 +77,7 @@ class VideoSink:
         held = hold_parts(self._settings.path, since_s)
         self._goes_on = True
         self._parts_before, self._held, self._path = held.paths, held.pictures, held.next_path
-        return Held(self._lacks)
+        return Held(self._lacks, pictures=held.pictures)
 
     def open(self, info: SourceInfo) -> None:
         """Create the file, and its folder where missing; what goes on has a further file from its first picture on.
@@ -107,7 +107,8 @@ class VideoSink:
         self._file = self._file or self._created()
         with _encoder_errors(self._path):
             if self._recording is None:
-                self._recording = Recording(self._settings, self._info, self._file, ended.frame)
+                note = first_picture_note(max(self._held, self._info.first_picture))
+                self._recording = Recording(self._settings, self._info, self._file, ended.frame, note)
             self._tell_size(picture_bgr)
             self._recording.write(ended.frame, picture_bgr)
             self._file.check()

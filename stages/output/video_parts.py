@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+
+import cv2  # noqa: F401 — before av: the other order hangs imshow
+from av import open as open_media
 
 from posestream.stages.errors import OutputError
 from posestream.stages.output.held import was_written_since
 from posestream.stages.output.mp4_fragments import END_BOX, read_fragments
 from posestream.stages.output.sink import output_errors
 
-__all__ = ["HeldParts", "cut_torn", "further_parts", "hold_parts"]
+__all__ = ["HeldParts", "cut_torn", "first_picture_note", "further_parts", "hold_parts"]
+
+#: How a file says which of the source's pictures its first one is, in its comment.
+_NOTE = re.compile(r"first picture: (\d{1,12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +29,15 @@ class HeldParts:
 
     #: Parts that hold pictures.
     paths: tuple[Path, ...]
-    #: How many pictures they hold together: the first so many of the source.
+    #: How many of the source's first pictures are done with them; 0 where they hold none.
     pictures: int
     #: Where the recording goes on.
     next_path: Path
+
+
+def first_picture_note(number: int) -> str:
+    """Give what a file's comment is to say: which of the source's pictures its first one is, counted from 0."""
+    return f"first picture: {number}"
 
 
 def further_parts(path: Path) -> list[Path]:
@@ -43,7 +55,7 @@ def further_parts(path: Path) -> list[Path]:
 def hold_parts(path: Path, since_s: float) -> HeldParts:
     """Cut each part after its last picture that is surely there, with all that come before it, and count the pictures.
 
-    A part of which nothing is left is to be written anew, and all of them if the first one was written before
+    A part of which nothing is left is removed. All of them are to be written anew if the first one was written before
     `since_s`.
 
     Raises:
@@ -53,10 +65,13 @@ def hold_parts(path: Path, since_s: float) -> HeldParts:
     if was_written_since(path, since_s):
         held = [(part, _hold(part)) for part in (path, *further_parts(path))]
     while held and not held[-1][1]:
-        held.pop()
+        part, _ = held.pop()
+        with output_errors(part):
+            part.unlink()
     parts = [part for part, _ in held]
     next_path = next(part for part in _part_paths(path) if part not in parts)
-    return HeldParts(tuple(parts), sum(pictures for _, pictures in held), next_path)
+    first = _first_picture(parts[0]) if parts else 0
+    return HeldParts(tuple(parts), first + sum(pictures for _, pictures in held), next_path)
 
 
 def cut_torn(part: Path) -> None:
@@ -80,6 +95,13 @@ def _part_paths(path: Path) -> Iterator[Path]:
     yield path
     for number in count(2):
         yield path.with_name(f"{path.stem}.part{number}{path.suffix}")
+
+
+def _first_picture(part: Path) -> int:
+    """Tell which of the source's pictures the first one of a file is."""
+    with output_errors(part), open_media(str(part)) as container:
+        found = _NOTE.fullmatch(container.metadata.get("comment", ""))
+    return int(found[1]) if found else 0
 
 
 def _hold(part: Path) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 
 from posestream.models.layout import LAYOUTS
+from posestream.stages.color import ColorTags
 from posestream.stages.items import Drop, Frame, FrameKey, Person, Poses, Reason, Stage
 from posestream.stages.message import MessageWriter
 from posestream.stages.output.sink import Ended
@@ -19,7 +18,7 @@ LAYOUT = LAYOUTS["openpose-18"]
 
 def info(*, is_live: bool = False) -> SourceInfo:
     """Give what the outputs look at of a source."""
-    return cast(SourceInfo, SimpleNamespace(name="door", is_live=is_live))
+    return SourceInfo("door", 64, 48, Fraction(10), None, None, is_live, Fraction(1, 10), None, None, ColorTags(6, 1))
 
 
 def ended_frames(count: int, people: int = 2, first: int = 0, name: str | None = None) -> list[Ended]:
