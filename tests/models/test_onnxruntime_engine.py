@@ -11,9 +11,11 @@ from posestream.models.errors import EngineError, InferenceError
 from posestream.models.weights import Weights
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
-pytest.importorskip("onnx", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
+onnx = pytest.importorskip("onnx", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
 
 from posestream.models.engines import onnxruntime as module  # noqa: E402 - it needs what is looked for above
+from posestream.models.engines.onnx_file import onnx_file  # noqa: E402
+from posestream.models.engines.onnx_picture import PICTURE, fitted  # noqa: E402
 from posestream.models.engines.onnxruntime import OnnxRuntimeEngine  # noqa: E402
 
 
@@ -49,6 +51,21 @@ def test_maps_are_those_of_the_network(kind, request, picture, wait, cache):
         np.testing.assert_allclose(done.pafs_chw, pafs, atol=2e-4)
     engine.close()
     assert len(list(cache.rglob("*.onnx"))) == (0 if kind == "tiny_onnx" else 1)
+
+
+@pytest.mark.parametrize("level", ["DISABLE_ALL", "ENABLE_BASIC"])
+@pytest.mark.parametrize("kind", ["tiny_onnx", "tiny_one", "tiny_two"])
+def test_picture_goes_into_a_cast(kind, level, request, tmp_path):
+    """TensorRT takes uint8 into a Cast alone; ONNX Runtime's own rewriting before it leaves that so."""
+    tiny = request.getfixturevalue(kind)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
+    options.optimized_model_filepath = str(tmp_path / "rewritten.onnx")
+    onnxruntime.InferenceSession(
+        fitted(*onnx_file(tiny.spec, tiny.weights, is_float=True)).model, options, providers=["CPUExecutionProvider"]
+    )
+    graph = onnx.load(tmp_path / "rewritten.onnx").graph
+    assert [node.op_type for node in graph.node if PICTURE in node.input] == ["Cast"]
 
 
 def test_maps_belong_to_the_receiver(tiny_onnx, picture, wait):
