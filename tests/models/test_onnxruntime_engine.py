@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from posestream.models.engines import nvidia, open_engine
+from posestream.models.engines import check_device, devices_of, nvidia, open_engine
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.weights import Weights
 
@@ -149,13 +149,18 @@ class FakeRuntime:
     """ONNX Runtime as it looks with NVIDIA's providers: notes what it is told, and computes on the processor."""
 
     __version__ = "9.9"
+    __file__ = "/nowhere/onnxruntime/__init__.py"
 
     def __init__(self, loaded=("TensorrtExecutionProvider", "CUDAExecutionProvider")):
         self.providers = []
         self.overrides = []
         self.places = []
         self.loaded = loaded
+        self.preloaded = 0
         self.OrtValue = SimpleNamespace(ortvalue_from_shape_and_type=self._value)
+
+    def preload_dlls(self):
+        self.preloaded += 1
 
     def get_available_providers(self):
         return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -168,12 +173,14 @@ class FakeRuntime:
         options = onnxruntime.SessionOptions()
         return SimpleNamespace(
             real=options,
+            add_session_config_entry=options.add_session_config_entry,
             add_free_dimension_override_by_name=lambda name, size: self.overrides.append((name, size)),
         )
 
     def InferenceSession(self, model, options, providers, enable_fallback):  # noqa: N802 - ONNX Runtime's name
         assert not enable_fallback
-        self.providers.append(providers)
+        if "device_id" in providers[0][1]:  # else a provider is tried
+            self.providers.append(providers)
         real = onnxruntime.InferenceSession(model, options.real, providers=["CPUExecutionProvider"])
         names = [name for name, _ in providers if name in self.loaded] or ["CPUExecutionProvider"]
         return SimpleNamespace(
@@ -237,6 +244,28 @@ def test_gpu_is_never_silently_the_processor(fake, tiny_onnx):
     with pytest.raises(EngineError, match="tensorrt:0: ONNX Runtime's TensorrtExecutionProvider cannot be loaded"):
         engine.prepare(64, 64)
     engine.close()
+
+
+@pytest.mark.parametrize("family", ["cuda", "tensorrt"])
+def test_gpu_that_cannot_be_used_is_no_device(family, fake):
+    """A driver alone makes no device: where the provider cannot be loaded, that is told with what the system says."""
+    fake.loaded = ()
+    with pytest.raises(EngineError) as caught:
+        module.devices(family)
+    assert "NVIDIA A and NVIDIA B 8GB and its driver are here, but ONNX Runtime's" in str(caught.value)
+    assert "cannot be loaded: /nowhere/onnxruntime/capi/libonnxruntime_providers_shared.so" in str(caught.value)
+    assert devices_of(family) == ()
+    with pytest.raises(EngineError, match=rf"device {family}:0 is not available here: NVIDIA A .*; there are cpu, "):
+        check_device(f"{family}:0")
+
+
+def test_libraries_are_loaded_once_and_for_gpus_alone(fake, tiny_onnx):
+    """NVIDIA's libraries are looked for once in a process, and not for the processor's sake."""
+    OnnxRuntimeEngine(tiny_onnx.spec, tiny_onnx.weights, "ort-cpu").close()
+    assert (module.devices("ort-cpu"), fake.preloaded) == (("ort-cpu",), 0)
+    for device in ("cuda:0", "cuda:1", "tensorrt:0"):
+        OnnxRuntimeEngine(tiny_onnx.spec, tiny_onnx.weights, device).close()
+    assert (len(module.devices("cuda")), fake.preloaded) == (2, 1)
 
 
 def test_no_gpu_is_no_device(monkeypatch):
