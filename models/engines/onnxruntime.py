@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.models.cache import cache_folder
+from posestream.models.engines.engine_folder import EngineFolder
 from posestream.models.engines.nvidia import gpu_names
 from posestream.models.engines.onnx_file import onnx_file
 from posestream.models.engines.onnx_picture import HEATMAPS, HEIGHT, PAFS, PICTURE, WIDTH, fitted
@@ -36,6 +38,8 @@ __all__ = ["OnnxRuntimeEngine", "devices", "open_engine"]
 
 #: What each family can compute in; the first one is that of "auto".
 _PRECISIONS = {CPU: ("int8", "f32"), CUDA: ("tf32", "f32"), TENSORRT: ("f16", "f32")}
+#: What NVIDIA's libraries ask whether float32 may be rounded to TF32; TensorRT's provider has no setting for it.
+_TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 #: Sizes whose sessions, or whose memory on the device, are kept; the one that was not used for longest goes first.
 _KEPT_SIZES = 4
 
@@ -128,7 +132,7 @@ class _Net:
         self.network = fitted(self._spec, path)
         if self._precision == "int8" and not self.network.is_int8:
             self._precision = "f32"
-        self._batch = batch
+        self._batch = batch if self.network.is_batched else 1
         #: Sessions by size where TensorRT compiles one for each, else one under (0, 0).
         self._sessions: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._bound: OrderedDict[tuple[int, int, int], _Bound] = OrderedDict()
@@ -145,7 +149,10 @@ class _Net:
         """ONNX Runtime, its version, where it runs and the precision."""
         names = gpu_names()
         hardware = "processor" if self._family == CPU else f"{self._family}, {names[self._gpu]}"
-        return f"ONNX Runtime {self._onnxruntime.__version__}, {hardware}, {self._precision}"
+        precision = self._precision
+        if (self._family, precision) == (TENSORRT, "f32") and os.environ.get(_TF32_VARIABLE) != "0":
+            precision = f"f32, convolutions in tf32 ({_TF32_VARIABLE}=0 turns that off)"
+        return f"ONNX Runtime {self._onnxruntime.__version__}, {hardware}, {precision}"
 
     def forward(self, images: Sequence[NDArray[np.uint8]]) -> list[Maps]:
         """Give heatmaps and PAFs of each picture, both channels first and owned by the caller."""
@@ -191,13 +198,24 @@ class _Net:
         """Give the session for a size: TensorRT compiles for each, the others take any."""
         key = (height, width) if self._family == TENSORRT else (0, 0)
         if key not in self._sessions:
-            self._sessions[key] = self._new_session(height, width)
+            self._sessions[key] = self._compiled(*key) if self._family == TENSORRT else self._new_session(*key)
             if len(self._sessions) > _KEPT_SIZES:
                 oldest, _ = self._sessions.popitem(last=False)
                 for bound in [bound for bound in self._bound if bound[1:] == oldest]:
                     del self._bound[bound]
         self._sessions.move_to_end(key)
         return self._sessions[key]
+
+    def _compiled(self, height: int, width: int) -> Any:
+        """Give TensorRT's session for a size, compiled or read from where it is kept."""
+        black = np.zeros((self._batch, height, width, 3), np.uint8)
+
+        def build() -> Any:
+            session = self._new_session(height, width)
+            session.run(None, {PICTURE: black})  # the latest moment at which it compiles
+            return session
+
+        return EngineFolder(self._cache(height, width)).built(build)
 
     def _new_session(self, height: int, width: int) -> Any:
         runtime = self._onnxruntime
@@ -250,7 +268,7 @@ class _Net:
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(folder),
             "trt_timing_cache_enable": "True",
-            "trt_timing_cache_path": str(folder.parent),
+            "trt_timing_cache_path": str(folder),
             "trt_profile_min_shapes": shapes[0],
             "trt_profile_opt_shapes": shapes[1],
             "trt_profile_max_shapes": shapes[1],
@@ -262,12 +280,7 @@ class _Net:
         gpu = "".join(letter if letter.isalnum() else "-" for letter in gpu_names()[self._gpu])
         runtime = f"ort{self._onnxruntime.__version__}"
         folder = cache_folder("compiled") / "tensorrt" / f"{gpu}-{runtime}"
-        folder = folder / f"{digest}-{self._batch}x{height}x{width}-{self._precision}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EngineError(f"cannot write to {folder} ({error.strerror or error}): free space") from error
-        return folder
+        return folder / f"{digest}-{self._batch}x{height}x{width}-{self._precision}"
 
     def _find_precision(self, precision: str) -> str:
         known = _PRECISIONS[self._family]

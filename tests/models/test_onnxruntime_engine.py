@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,6 +158,7 @@ class FakeRuntime:
         self.places = []
         self.loaded = loaded
         self.preloaded = 0
+        self.unreadable = None
         self.OrtValue = SimpleNamespace(ortvalue_from_shape_and_type=self._value)
 
     def preload_dlls(self):
@@ -181,10 +183,15 @@ class FakeRuntime:
         assert not enable_fallback
         if "device_id" in providers[0][1]:  # else a provider is tried
             self.providers.append(providers)
+            if self.unreadable and self.unreadable.exists():
+                raise RuntimeError(f"TensorRT EP could not deserialize engine from cache: {self.unreadable}")
         real = onnxruntime.InferenceSession(model, options.real, providers=["CPUExecutionProvider"])
         names = [name for name, _ in providers if name in self.loaded] or ["CPUExecutionProvider"]
         return SimpleNamespace(
-            get_providers=lambda: names, io_binding=real.io_binding, run_with_iobinding=real.run_with_iobinding
+            get_providers=lambda: names,
+            io_binding=real.io_binding,
+            run=real.run,
+            run_with_iobinding=real.run_with_iobinding,
         )
 
 
@@ -223,7 +230,7 @@ def test_tensorrt_keeps_its_engines_by_network_device_and_shape(fake, tiny_one, 
     assert len(fake.providers) == 2
     (first, first_options), (second, _) = fake.providers[0]
     assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert first_options["trt_fp16_enable"] == "True"
+    assert (first_options["trt_fp16_enable"], first_options["device_id"]) == ("True", "1")
     assert first_options["trt_profile_min_shapes"] == "picture:1x64x64x3"
     assert first_options["trt_profile_max_shapes"] == "picture:2x64x64x3"
     folders = [Path(providers[0][1]["trt_engine_cache_path"]) for providers in fake.providers]
@@ -232,6 +239,79 @@ def test_tensorrt_keeps_its_engines_by_network_device_and_shape(fake, tiny_one, 
     assert folders[0].parent.name == "NVIDIA-B-8GB-ort9.9"
     assert len({folder.name.partition("-")[0] for folder in folders}) == 1
     assert fake.overrides[:2] == [("posestream_height", 64), ("posestream_width", 64)]
+
+
+def test_float32_is_no_less(fake, tiny_one, monkeypatch):
+    """In f32 neither CUDA's TF32 nor TensorRT's f16 is on; where TF32 cannot be turned off, the description says so."""
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    for device in ("cuda:0", "tensorrt:0"):
+        engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, device, "f32", batch=1)
+        engine.prepare(64, 64)
+        engine.close()
+    ((_, cuda),), ((_, tensorrt), (_, beside)) = fake.providers
+    assert (cuda["use_tf32"], tensorrt["trt_fp16_enable"], beside["use_tf32"]) == ("0", "False", "0")
+    assert engine.description.endswith("f32, convolutions in tf32 (NVIDIA_TF32_OVERRIDE=0 turns that off)")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert engine.description.endswith("NVIDIA A, f32")
+
+
+def test_engines_of_two_networks_are_kept_apart(fake, tiny_one):
+    """Networks of one size have a folder of compiled engines each, also where only what they do to pictures differs."""
+    other = dataclasses.replace(tiny_one.spec, input=dataclasses.replace(tiny_one.spec.input, shift=0.0))
+    for spec in (tiny_one.spec, other):
+        engine = OnnxRuntimeEngine(spec, tiny_one.weights, "tensorrt:0", batch=1)
+        engine.prepare(64, 64)
+        engine.close()
+    first, second = (providers[0][1]["trt_engine_cache_path"] for providers in fake.providers)
+    assert first != second
+
+
+def test_memory_goes_with_its_session(fake, tiny_one):
+    """When TensorRT's session of a size is dropped, so is the memory that was bound to it."""
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=4)
+    for width in range(64, 64 + 8 * 6, 8):
+        engine.prepare(64, width)
+    assert {(height, width) for _, height, width in engine._net._bound} == set(engine._net._sessions)
+    assert len(engine._net._sessions) == 4
+    engine.close()
+
+
+def test_engine_that_cannot_be_read_is_compiled_anew(fake, tiny_one, picture, wait, cache):
+    """A kept engine that TensorRT cannot read is deleted, and the network runs."""
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=1)
+    engine.prepare(64, 64)
+    engine.close()
+    kept = Path(fake.providers[0][0][1]["trt_engine_cache_path"], "part.engine")
+    kept.write_bytes(b"half of it")
+    fake.unreadable = kept
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=1)
+    engine.submit([0], [picture(64, 64)])
+    (done,) = wait(engine)
+    engine.close()
+    np.testing.assert_allclose(done.heatmaps_chw, tiny_one.expected(picture(64, 64))[0], atol=2e-4)
+    assert not kept.exists()
+    assert len(fake.providers) == 3
+
+
+def test_network_that_cannot_be_opened_for_a_size_names_its_ticket(fake, tiny_one, picture, wait):
+    """Where TensorRT cannot compile a size that comes without a word, that frame has failed, and the engine goes on."""
+    fake.loaded = ()
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=1)
+    engine.submit([3], [picture(64, 64)])
+    with pytest.raises(InferenceError, match="TensorrtExecutionProvider cannot be loaded") as caught:
+        wait(engine)
+    assert caught.value.tickets == (3,)
+    fake.loaded = ("TensorrtExecutionProvider",)
+    engine.submit([4], [picture(64, 64)])
+    assert [done.ticket for done in wait(engine)] == [4]
+    engine.close()
+
+
+def test_bug_of_ours_is_not_hidden(fake, tiny_one, monkeypatch):
+    """What ONNX Runtime does not raise is no error of the network's, and is not told as one."""
+    monkeypatch.setattr(fake, "InferenceSession", lambda *_, **__: None.nothing)
+    with pytest.raises(AttributeError):
+        OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "cuda:0")
 
 
 def test_gpu_is_never_silently_the_processor(fake, tiny_onnx):
