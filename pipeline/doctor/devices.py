@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 
@@ -16,7 +15,7 @@ from posestream.models.errors import EngineError, ModelError
 from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights, WeightStore
-from posestream.pipeline.bench.measure import network_speed
+from posestream.pipeline.bench.measure import speed_for
 from posestream.pipeline.doctor.finding import Finding, State
 
 __all__ = ["FAMILIES", "advice", "look_at_devices", "usable_networks"]
@@ -98,10 +97,7 @@ def speed_finding(device: str, spec: NetworkSpec, opener: Callable[[], Engine]) 
     try:
         with closing(opener()) as engine:
             engine.prepare(*SIZE)
-            begin = time.perf_counter()
-            network_speed(engine, image, engine.capacity)
-            each_s = (time.perf_counter() - begin) / (engine.capacity + 8)
-            fps = network_speed(engine, image, max(int(_SECONDS / each_s), engine.capacity)).fps
+            fps = speed_for(engine, image, _SECONDS)
             text = f"{fps:.1f} fps with {spec.name} at {SIZE[1]}×{SIZE[0]} ({engine.description})"
             return Finding(_SECTION, device, State.OK, text, data={"fps": round(fps, 1), "network": spec.name})
     except (EngineError, ModelError) as error:

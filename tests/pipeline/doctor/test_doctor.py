@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from posestream.models.engines.fake import FakeEngine
+from posestream.models.engines.fake import FakeEngine, empty_fields
 from posestream.models.engines.nvidia_packages import Needed
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
@@ -124,6 +124,24 @@ def test_devices_are_told_with_speed_or_what_to_install(one_network, monkeypatch
     assert found["cuda:0"].data["fps"] > 0
     assert found["cpu"].state is State.ERROR
     assert (found["npu"].state, found["npu"].advice) == (State.ABSENT, devices.FAMILIES["npu"])
+
+
+@pytest.mark.parametrize(("each_s", "most_s", "fps"), [(0.01, 1.2, 100.0), (3.0, 6.0, 1 / 3)])
+def test_speed_test_is_bounded_by_time(each_s, most_s, fps, monkeypatch):
+    """A speed test lasts about a second after its first inference; of a slow engine it is one inference more."""
+    clock = SimpleNamespace(now_s=0.0)
+    monkeypatch.setattr("posestream.pipeline.bench.measure.time.perf_counter", lambda: clock.now_s)
+
+    def fields(image):
+        clock.now_s += each_s
+        return empty_fields(SPEC)(image)
+
+    class Slow(FakeEngine):
+        at_once = 1
+
+    found = devices.speed_finding("cpu", SPEC, lambda: Slow(SPEC, fields, capacity=8))
+    assert clock.now_s <= most_s
+    assert found.data["fps"] == pytest.approx(fps, rel=0.05, abs=0.05)
 
 
 def test_device_without_a_network_was_not_tried(monkeypatch):
