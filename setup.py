@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 FOLDER = "stages/group/native"
-PARTS = ("module", "decode", "zoom", "peaks", "limbs", "assemble", "people", "sort")
+PARTS = ("module", "decode", "zoom", "peaks", "limbs", "pair", "assemble", "people", "sort")
 #: Both decoders give the same bits only if nothing is fused or reordered.
 OPTIONS = {
     "unix": ["-std=c99", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"],

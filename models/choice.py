@@ -91,7 +91,8 @@ def _best_device(model: str, registry: Mapping[str, NetworkSpec]) -> tuple[str, 
         if able is not None and family not in able:
             passed_over.append(f"{family} cannot run {model}")
         elif found := devices_of(family):
-            return found[0], f"{found[0]}: {' and '.join(passed_over) or 'the first of the order of auto'}"
+            why = f"since {' and '.join(passed_over)}" if passed_over else "the first in the order of auto"
+            return found[0], f"the device is {found[0]}, {why}"
         else:
             passed_over.append(obstacle(family) or f"no {family} is here")
     raise EngineError(f"no device for auto: {', '.join(passed_over)}: name another one with --device")

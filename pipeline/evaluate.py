@@ -81,25 +81,35 @@ class Labels:
             raise SourceError(f"{len(missing)} of {len(found)} labelled pictures are missing, such as {missing[0]}")
         return found
 
-    def measure(self, results: list[dict[str, Any]]) -> dict[str, float]:
-        """Give COCO's figures for results in its format, over all pictures with labelled keypoints."""
+    def measure(self, results: list[dict[str, Any]]) -> dict[str, float | None]:
+        """Give COCO's figures for results in its format, over all pictures with labelled keypoints.
+
+        None stands for a figure over nobody, such as that of large people where none is labelled; pycocotools says −1.
+        """
         names = ("AP", "AP50", "AP75", "APm", "APl", "AR")
-        if not results:
-            return dict.fromkeys(names, 0.0)
         with contextlib.redirect_stdout(io.StringIO()):
-            evaluation = self._cocoeval.COCOeval(self._truth, self._truth.loadRes(results), "keypoints")
+            found = self._truth.loadRes(results) if results else self._nobody()
+            evaluation = self._cocoeval.COCOeval(self._truth, found, "keypoints")
             evaluation.params.imgIds = list(self._names)
             evaluation.params.catIds = [PERSON_CATEGORY]
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()
-        return {name: round(float(value), 4) for name, value in zip(names, evaluation.stats[:6], strict=True)}
+        values = zip(names, evaluation.stats[:6].tolist(), strict=True)
+        return {name: None if value < 0 else round(value, 4) for name, value in values}
+
+    def _nobody(self) -> Any:
+        """Give results without anybody, which `loadRes` does not take."""
+        nobody = type(self._truth)()
+        nobody.dataset = {**self._truth.dataset, "annotations": []}
+        nobody.createIndex()
+        return nobody
 
 
 def evaluate(
     labels: Labels, posed: Iterable[Timed], layout: Layout, save_results: Path | None = None
-) -> dict[str, float]:
-    """Compare people with the labels; give COCO's figures and the medians of the times.
+) -> dict[str, float | None]:
+    """Compare people with the labels; give COCO's figures, see `Labels.measure`, and the medians of the times.
 
     Raises:
         OutputError: the results cannot be saved.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from posestream.models.choice import AUTO, Choice, choose
@@ -14,6 +14,7 @@ from posestream.models.engines import check_device, is_simulated, runs
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
+from posestream.pipeline.addresses import check_listen_addresses, listen_addresses
 from posestream.pipeline.made_with import MadeWith, check_made_with, made_with
 from posestream.pipeline.outputs import LaneOutputs, plan_further_outputs, plan_outputs
 from posestream.pipeline.replica.serving import Serving
@@ -23,12 +24,10 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.source.opening import SourceSettings, derive_names, is_missing, is_standard_input, open_source
 
-__all__ = ["Job", "LOCAL", "plan_job", "plan_source"]
+__all__ = ["Job", "plan_job", "plan_source"]
 
 _log = logging.getLogger(__name__)
 
-#: In place of a control address: the socket in the run's own folder, which is there anyway.
-LOCAL = "local"
 #: What a source may be called: folders are called after it too, so that it is not one's own or the one above.
 _NAME = re.compile(r"(?!\.{1,2}$)[a-z0-9_.-]{1,255}")
 
@@ -135,7 +134,11 @@ def _refuse_standard_input(settings: Settings, sources: Sequence[SourceSettings]
 
 
 def plan_source(
-    job: Job, source: SourceSettings, others: Sequence[SourceSettings], planned: Sequence[LaneOutputs]
+    job: Job,
+    source: SourceSettings,
+    others: Sequence[SourceSettings],
+    planned: Sequence[LaneOutputs],
+    past: Container[str] = (),
 ) -> tuple[SourceSettings, LaneOutputs]:
     """Check one source more for a run that is going on, and give it its name and outputs.
 
@@ -146,16 +149,17 @@ def plan_source(
         source: what is wanted.
         others: the sources that the run has or had.
         planned: their outputs.
+        past: the names of those that are not among the others any more.
 
     Raises:
         SettingsError: its name, or an output, is not to be had, or something in it does not fit its kind.
         SourceError: it is a file that is not there.
     """
-    if any(source.name == other.name for other in others):
-        raise SettingsError(f"source name {source.name!r} is taken in this run; give another one")
+    if any(source.name == other.name for other in others) or (source.name and source.name in past):
+        raise SettingsError(f"source name {source.name!r} was used in this run already; give another one")
     if is_standard_input(source.url):
         raise SettingsError("standard input (-) is the run's own, not that of who asks; give it when the run starts")
-    sources = _named([*others, source])
+    sources = _named([*others, source], past)
     _refuse_standard_input(job.settings, sources)
     named = sources[-1]
     open_source(named)  # touches nothing, but finds what does not fit its kind
@@ -171,12 +175,13 @@ def _check_addresses(settings: Settings) -> ListenGuard:
     """Refuse to listen where others can reach it unguarded, unless that was asked for; give the guard.
 
     Raises:
-        SettingsError: an address is not of this host alone, or the keys cannot be read.
+        SettingsError: an address is none, is wanted twice, or is not of this host alone, or the keys cannot be read.
     """
     table, guard = settings.pipeline, ListenGuard.of(settings.security.key)
-    control = (address for address in table.control if address != LOCAL)
-    addresses = [*table.listen, *table.status, *control, *settings.publish.bound]
-    exposed = refuse_exposed(addresses, has_keys=guard.keys is not None, is_insecure=table.insecure)
+    addresses = listen_addresses(settings)
+    check_listen_addresses(addresses)
+    bound = [one.address for one in addresses]
+    exposed = refuse_exposed(bound, has_keys=guard.keys is not None, is_insecure=table.insecure)
     if exposed:
         _log.warning("%s can be reached from other hosts, and nothing authenticates them", ", ".join(exposed))
     return guard
@@ -198,8 +203,8 @@ def _devices(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
-    """Give every source a name of its own.
+def _named(sources: Sequence[SourceSettings], past: Container[str] = ()) -> tuple[SourceSettings, ...]:
+    """Give every source a name of its own, and none that is `past` to those without.
 
     Raises:
         SettingsError: a name that was given is not fit, or is given twice, or an address is empty.
@@ -212,5 +217,5 @@ def _named(sources: Sequence[SourceSettings]) -> tuple[SourceSettings, ...]:
             raise SettingsError(f"source name {name!r}: use small letters, digits, and . _ -")
         if given.count(name) > 1:
             raise SettingsError(f"source name {name!r} is given twice")
-    derived = iter(derive_names((source.url for source in sources if not source.name), taken=given))
+    derived = iter(derive_names((source.url for source in sources if not source.name), given, past))
     return tuple(dataclasses.replace(source, name=source.name or next(derived)) for source in sources)

@@ -20,7 +20,8 @@ def leave(code: int) -> NoReturn:
     """
     if not any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         sys.exit(code)
-    for stream in (sys.stdout, sys.stderr):
+    # A process that was started with one of them closed has none.
+    for stream in filter(None, (sys.stdout, sys.stderr)):
         # Whoever reads may have gone.
         with suppress(OSError, ValueError):
             stream.flush()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard, TypeVar, cast
 
 from posestream.pipeline.settings import OutputTable
-from posestream.stages.errors import SettingsError
+from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.output.coco import CocoSettings
 from posestream.stages.output.csv_file import CsvSettings
 from posestream.stages.output.images import ImagesSettings
@@ -21,6 +21,7 @@ from posestream.stages.output.jsonl import STANDARD_OUTPUT, JsonlSettings
 from posestream.stages.output.openpose import OpenPoseSettings
 from posestream.stages.output.segments import SegmentedSink, check_no_segments
 from posestream.stages.output.sink import PictureSink, Sink, output_errors
+from posestream.stages.output.standard_output import StandardOutput
 from posestream.stages.output.table import PictureSinkSettings, SinkSettings, check_outputs, picture_sink, sink
 from posestream.stages.output.video_settings import VideoSettings
 from posestream.stages.redact import redacted
@@ -106,8 +107,11 @@ def plan_outputs(table: OutputTable, sources: Sequence[SourceSettings]) -> tuple
 
     Raises:
         SettingsError: an output exists and must not be replaced or gone on with, is an input, or is wanted twice.
-        OutputError: an output's path cannot be looked at.
+        OutputError: an output's path cannot be looked at or written to, or standard output is closed.
     """
+    if table.jsonl is not None and table.jsonl.is_standard_output:
+        with output_errors("standard output"):
+            StandardOutput().close()
     if table.resume and table.overwrite:
         raise SettingsError("outputs can be gone on with or replaced, not both; leave out --resume or --overwrite")
     if table.resume and table.jsonl is not None and table.jsonl.is_standard_output:
@@ -149,20 +153,20 @@ def plan_further_outputs(
     """
     with _looking():
         own = _outputs_of(table, source.name, is_alone=False)
+        taken = {path for outputs in planned for path in outputs.paths}
+        for path in own.paths:
+            if path in taken:
+                raise SettingsError(f"output {path} is another source's; start the run with {_PLACE} in the path")
+            if not taken.isdisjoint(path.parents):
+                raise SettingsError(f"output {path} is below another source's; start the run with {_PLACE} in the path")
         _check_free(table, [own], [*inputs, source])
-    taken = {path for outputs in planned for path in outputs.paths}
-    for path in own.paths:
-        if path in taken:
-            raise SettingsError(f"output {path} is another source's; start the run with {_PLACE} in the path")
-        above = next((folder for folder in path.parents if folder.exists()), None)
-        if above is not None and not above.is_dir():
-            raise SettingsError(f"output {path}: {above} is a file; start the run with {_PLACE} in the path")
     return own
 
 
 def _check_free(table: OutputTable, planned: Sequence[LaneOutputs], inputs: Iterable[SourceSettings]) -> None:
     for path in (path for outputs in planned for path in outputs.paths):
         _check_length(path)
+        _check_place(path)
     everything = [settings for outputs in planned for settings in (*outputs.plain, *outputs.pictures)]
     if not (table.overwrite or table.resume):
         for outputs in planned:
@@ -205,6 +209,15 @@ def _check_length(path: Path) -> None:
     """Raise what the system would raise later, once the file's folder is there."""
     if len(os.fsencode(path.name)) > _MOST_BYTES:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(path))
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a path below a file, or where this user may not write, as the system would once there is something."""
+    place = next(each for each in (path, *path.parents) if each.exists())
+    if place != path and not place.is_dir():
+        raise OutputError(f"cannot write {path}: {place} is a file, and no folder; check the path")
+    if not os.access(place, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _is_recording(settings: Any) -> TypeGuard[_Recording]:

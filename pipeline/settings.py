@@ -137,6 +137,7 @@ class PublishTable(_Table):
     #: Where subscribers connect, such as "tcp://127.0.0.1:5556" or "ipc:///run/me/poses"; several are allowed.
     addresses: tuple[str, ...] = ()
     #: Where they ask for what they missed; by default the port after each of those, or its file with `.replay` added.
+    #: Those given belong to the addresses in order: the first tcp one to the first tcp one, and so on.
     replay: tuple[str, ...] = ()
     #: Messages that wait for a subscriber at most; further ones are dropped for it alone, until it has caught up.
     queue: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
@@ -152,11 +153,6 @@ class PublishTable(_Table):
         """Where they can be asked for, the default filled in."""
         return self.replay or tuple(replay_address(address) for address in self.addresses)
 
-    @property
-    def bound(self) -> tuple[str, ...]:
-        """Every address that is listened on."""
-        return (*self.addresses, *self.replay_addresses)
-
 
 class OutputTable(_Table):
     """`[output.*]`: where results go. `{source}` in a path stands for the source's name."""
@@ -170,7 +166,9 @@ class OutputTable(_Table):
     display: DisplaySettings | None = None
     #: Lines, rows, results and videos go on in a further file after so many seconds: NAME.000001.jsonl and so on.
     segment_s: Annotated[float, Field(ge=1)] | None = None
-    #: The files of each of those recordings have so many megabytes at most: the oldest go.
+    #: The files of each of those recordings have so many megabytes at most, the one that is being written included: the
+    #: oldest go, and one that has half of them is followed by the next before its seconds are over. What an encoder
+    #: writes at once, some seconds of video, is the least that can be kept to.
     quota_mb: Annotated[float, Field(gt=0)] | None = None
     #: True: replace outputs that exist.
     overwrite: bool = False

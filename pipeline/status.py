@@ -78,6 +78,7 @@ def state_of(supervisor: Supervisor, lane: LaneHandle) -> str:
 
 def pipeline_status(supervisor: Supervisor) -> Status:
     """Tell of the replicas and of what happened to them."""
+    services = supervisor.services
     return {
         "v": VERSION,
         "type": "status",
@@ -90,7 +91,8 @@ def pipeline_status(supervisor: Supervisor) -> Status:
         "redelivered": supervisor.redelivered,
         "malformed": supervisor.malformed,
         # Connections whose keys were not right.
-        "refused": supervisor.services.gate.refused + supervisor.services.refused(),
+        "refused": services.gate.refused + services.refused() + services.publishing.porch.refused,
+        **services.publishing.porch.status,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from posestream.pipeline.dispatch.counters import FrameCounts
@@ -44,3 +44,6 @@ class Summary:
     #: How often replicas were started again, and frames handed out again.
     replica_restarts: int
     redelivered: int
+    #: How many sources more came and went, and what became of their frames altogether.
+    past_sources: int = 0
+    past_counts: FrameCounts = field(default_factory=FrameCounts)

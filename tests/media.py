@@ -134,7 +134,8 @@ def spoil(path: Path, *numbers: int) -> Path:
     data = bytearray(path.read_bytes())
     for number in numbers:
         pos, size = places[number]
-        at = data.index(b"\xff\xd8", pos)  # a JPEG's start: containers may put a header of their own before it
+        # A JPEG's start, where it is one: containers may put a header of their own before it.
+        at = max(pos, data.find(b"\xff\xd8", pos, pos + size))
         data[at : at + size - 16] = bytes(size - 16)
     path.write_bytes(data)
     return path

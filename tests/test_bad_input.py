@@ -196,11 +196,12 @@ def test_a_start_behind_the_end(cli: CommandLine, network: FakeNetwork, clip: Pa
 def test_an_output_that_cannot_be_written(
     cli: CommandLine, network: FakeNetwork, clip: Path, option: str, path: str
 ) -> None:
-    """An output below something that is no folder ends with 5 and one line that names it."""
+    """An output below something that is no folder ends with 5 and one line that names it, before any work."""
     Path("plain-file").write_text("mine")
-    done = cli("run", clip, option, path)
+    done = cli("run", clip, option, path, "--save-csv", "other.csv")
     assert (done.code, len(done.complaints)) == (5, 1)
-    assert "plain-file" in done.complaints[0]
+    assert "plain-file is a file, and no folder" in done.complaints[0]
+    assert not Path("other.csv").exists()
     assert Path("plain-file").read_text("utf-8") == "mine"
 
 

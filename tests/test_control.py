@@ -151,6 +151,9 @@ def test_what_cannot_be_is_refused(runtime: Path, tmp_path: Path, media: ModuleT
             (AddSource('{"url": "ftp://host/x"}'), 2, "ftp:// is not known; known are: rtsp"),
             (AddSource('{"url": "file:///gone.mp4"}'), 3, "gone.mp4 does not exist"),
             (AddSource('{"url": "gone.mp4"}'), 3, "gone.mp4 does not exist"),
+            (AddSource('{"url": "gone.png"}'), 3, "gone.png does not exist"),
+            (AddSource('{"url": "gone/*.png"}'), 3, "gone/*.png holds no pictures"),
+            (AddSource('{"url": "out"}'), 3, "out holds no pictures"),
             (AddSource(json.dumps({"url": f"{'a' * 300}.mp4"})), 3, "name too long"),
             (AddSource(json.dumps({"url": "a" * 5000})), 3, "name too long"),
             (AddSource(json.dumps({"url": "/".join(["a" * 200] * 50)})), 3, "too long"),
@@ -161,7 +164,7 @@ def test_what_cannot_be_is_refused(runtime: Path, tmp_path: Path, media: ModuleT
             (AddSource('{"url": "synthetic:0x0"}'), 2, "write synthetic:WIDTHxHEIGHT"),
             (AddSource('{"url": "synthetic:8x8", "name": "Door"}'), 2, "use small letters"),
             (AddSource('{"url": "synthetic:8x8", "name": ".."}'), 2, "use small letters"),
-            (AddSource('{"url": "synthetic:8x8", "name": "clip"}'), 2, "'clip' is taken in this run"),
+            (AddSource('{"url": "synthetic:8x8", "name": "clip"}'), 2, "'clip' was used in this run already"),
             (AddSource('{"url": "synthetic:8x8", "name": "taken"}'), 2, "out/taken.jsonl exists"),
             (RemoveSource("nobody"), 2, "there is no source 'nobody'; there are: synthetic-64x64, clip"),
             (RemoveSource("clip"), 2, "clip has gone already (ended)"),
@@ -261,6 +264,23 @@ def test_a_long_list_comes_in_pages(runtime: Path, tmp_path: Path) -> None:
         assert list(head.list()) == names
         head.wait_until(lambda now: all(entry.state == "ended" for entry in now.values()))
         assert head.end()[0] == 0
+
+
+def test_sources_that_came_and_went(runtime: Path, tmp_path: Path) -> None:
+    """The last hundred are listed, older ones are told in one line; no name is used twice in a run."""
+    words = ("--control", "--publish", f"ipc://{runtime}/out")
+    with head_of(tmp_path, *words) as head:
+        for number in range(103):
+            head.add("synthetic:8x8x1", name=f"guest-{number}")
+        head.wait_until(lambda now: len(now) == 100 and all(entry.state == "ended" for entry in now.values()))
+        for name in ("guest-0", "guest-102"):
+            again = ask(head.address, AddSource(json.dumps({"url": "synthetic:8x8x1", "name": name})))
+            assert isinstance(again, Refused)
+            assert f"'{name}' was used in this run already" in again.text
+        assert isinstance(ask(head.address, PauseSource("guest-0")), Refused)
+        code, out, err = head.end()
+    assert (code, "Traceback" in err) == (0, False)
+    assert "3 sources more came and went before these: 3 frames taken, 3 posed, 0 dropped" in out
 
 
 def test_the_command(runtime: Path, cli: CommandLine, folder: Path, media: ModuleType) -> None:

@@ -305,10 +305,23 @@ def test_bench_soak(capfd: pytest.CaptureFixture[str], network: FakeNetwork, sma
     assert run["taken"] >= run["posed"] > 0
 
 
+def _status(address: str, source: str) -> dict[str, Any]:
+    """Give the next status of a source."""
+    with zmq.Context() as context, context.socket(zmq.SUB) as listener:
+        listener.setsockopt(zmq.SUBSCRIBE, f"status/{source}/".encode())
+        listener.connect(address)
+        assert listener.poll(DEADLINE_S * 1000)
+        told: dict[str, Any] = msgpack.unpackb(listener.recv_multipart()[1])
+        return told
+
+
 @rtsp.needs_server
 def test_a_lane_that_dies_goes_on(tmp_path: Path, server: RtspServer) -> None:
-    """The process of a live source that is killed is followed by another: its numbers go on, and no time runs back."""
-    lines = tmp_path / "door.jsonl"
+    """The process of a live source that is killed is followed by another: its numbers go on, and no time runs back.
+
+    Each death is one new connection, as the status tells.
+    """
+    lines, status = tmp_path / "door.jsonl", f"ipc://{tmp_path}/status"
     words = ("run", f"rtsp://127.0.0.1:{server.port}/live", "--mode", "processes", "--save-jsonl", lines, *SIMULATED)
 
     def wait_for_lines(count: int) -> None:
@@ -318,11 +331,12 @@ def test_a_lane_that_dies_goes_on(tmp_path: Path, server: RtspServer) -> None:
             assert run.is_running, run.errors
             time.sleep(0.05)
 
-    with Program(tmp_path, *words) as run:
+    with Program(tmp_path, *words, "--set", f'pipeline.status=["{status}"]') as run:
         for kill in (1, 2):
             wait_for_lines(30 * kill)
             run.signal_other(run.children("lane")[0], signal.SIGKILL)
         wait_for_lines(100)
+        assert _status(status, "127.0.0.1")["reconnects"] == 2
         run.signal(signal.SIGTERM)
         assert run.wait(DEADLINE_S) == 0
     told = messages(lines)

@@ -99,6 +99,18 @@ def test_an_address_that_is_taken_is_said_before_any_work(posestream: CommandLin
     assert not lines.exists()
 
 
+def test_a_taken_port_for_requests_is_told_as_that(posestream: CommandLine, clip: Path) -> None:
+    """Where the port after the one for publishing is somebody else's, the line says what it would be for."""
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 1))
+        taken.listen()
+        refused = posestream("run", clip, "--net-height", "64", "--publish", f"tcp://127.0.0.1:{port}")
+    assert (refused.code, len(refused.complaints)) == (2, 1)
+    assert f"{port + 1}: address already in use; subscribers would ask there" in refused.err
+    assert "publish.replay" in refused.err
+
+
 def test_a_disk_that_fills_up_costs_what_does_not_fit(
     posestream: CommandLine, tmp_path: Path, media: Any, small_disk: Path
 ) -> None:

@@ -168,14 +168,16 @@ def _told(
         "message_ms": round(cost["message_ms"], 4),
         "encode_ms": round(cost["encode_ms"], 4),
         "cpu_ms_per_message": round(cost["cpu_ms_per_message"], 3),
+        "porch_cpu_ms_per_message": round(cost["porch_cpu_ms_per_message"], 3),
         "listener_cpu_ms_per_message": round(sum(result["cpu_s"] for result in results) / count / messages * 1000, 3),
         "memory_mb": round(cost["memory_mb"], 1),
+        "porch_memory_mb": round(cost["porch_memory_mb"], 1),
         "peak_memory_mb": round(cost["peak_memory_mb"], 1),
     }
     click.echo(
         f"{count:3} {kind}{', one stopped' if is_one_stopped else ''}: lost {run['lost']}, p50 {run['p50_ms']} ms, "
         f"p99 {run['p99_ms']} ms, encode {run['encode_ms']} ms, CPU {run['cpu_ms_per_message']} ms a message, "
-        f"memory {run['memory_mb']} MB",
+        f"memory {run['memory_mb']} MB and {run['porch_memory_mb']} MB",
         err=True,
     )
     return run

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
 from posestream.pipeline.client.order import Event, SourceOrder
+from posestream.pipeline.client.unheard import Unheard
 from posestream.pipeline.publish.log import Position
-from posestream.pipeline.publish.topics import absolute_address, poses_topic, replay_address, source_status_topic
+from posestream.pipeline.publish.topics import poses_topic, source_status_topic
 from posestream.stages.message import VERSION
 
-__all__ = ["SubscriberCore", "replay_of"]
+__all__ = ["SubscriberCore"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ class SubscriberCore:
         self._orders: dict[str, SourceOrder] = {}
         self._asked: dict[str, _Asked] = {}
         self._next_id = 0
-        #: The request for the list of sources; answered once and for all.
+        self._unheard = Unheard(self._sources)
+        #: The request for the list of sources.
         self._list: _Asked | None = None
         self._is_list_due = can_ask and sources is None
         self._first_live_s: float | None = None
@@ -89,8 +91,11 @@ class SubscriberCore:
             return self._ignore(f"topic {parts[0][:40]!r}")
         if topic == b"layout":
             self.layout = message
+            self._unheard.begin(self._clock())
             return []
         source, run, n = message.get("source"), message.get("run"), message.get("n")
+        if isinstance(source, str):
+            self._unheard.note(source)
         if not (isinstance(source, str) and isinstance(run, str) and type(n) is int):
             # The status of the whole, or of a source of which nothing was published, has none.
             return [] if topic == b"status" else self._ignore("a message without source, run or n")
@@ -134,6 +139,7 @@ class SubscriberCore:
         if self.layout is None:
             return []
         now_s, asked = self._clock(), []
+        self._is_list_due |= self._unheard.is_due(now_s)
         if self._is_list_due and (self._list is None or now_s >= self._list.due_s):
             self._list = self._note(self._list)
             asked.append({"type": "list", "id": self._list.id})
@@ -159,14 +165,22 @@ class SubscriberCore:
                 _log.warning("what was missed of %s cannot be asked for: nobody answers", source)
                 self._asked.pop(source, None)
                 events += order.give_up()
+        if self._unheard.is_due(now_s) and self._list is not None and self._list.tries > _TRIES:
+            self._unheard.tell(None)
         return events
 
     def _take_list(self, head: Mapping[str, Any]) -> list[Event]:
-        self._is_list_due = False
+        self._is_list_due, self._list = False, None
         found = head.get("sources")
-        for entry in found if isinstance(found, list) else ():
-            if isinstance(entry, dict) and isinstance(entry.get("source"), str):
-                self._order(entry["source"])
+        entries = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        names = [entry["source"] for entry in entries if isinstance(entry.get("source"), str)]
+        if self._sources is None:
+            for name in names:
+                self._order(name)
+        for name in names:
+            self._unheard.note(name)
+        if self._unheard.is_due(self._clock()):
+            self._unheard.tell(names)
         return []
 
     def _order(self, source: str) -> SourceOrder:
@@ -207,21 +221,3 @@ def _is_of(source: str, message: Mapping[str, Any] | None) -> bool:
         and isinstance(message.get("run"), str)
         and type(message.get("n")) is int
     )
-
-
-def replay_of(address: str, offered: Iterable[object]) -> str | None:
-    """Choose where to ask a publisher that is heard at an address, among where it says that it can be asked.
-
-    It is over the same transport: the one that belongs to the address by default, else the first; over TCP at the host
-    that is known to be reached, whatever it calls itself.
-    """
-    scheme, _, rest = address.partition("://")
-    found = [one for one in offered if isinstance(one, str) and one.startswith(f"{scheme}://")]
-    if not found:
-        return None
-    if scheme != "tcp":
-        own = replay_address(absolute_address(address))
-        return own if own in found else found[0]
-    ports = [one.rpartition(":")[2] for one in found]
-    own = replay_address(address).rpartition(":")[2]
-    return f"tcp://{rest.rpartition(':')[0]}:{own if own in ports else ports[0]}"

@@ -67,6 +67,11 @@ class _Common:
         return self._core.malformed
 
     @property
+    def has_ready(self) -> bool:
+        """True if a message is there that the next call gives at once."""
+        return bool(self._ready)
+
+    @property
     def _is_idle(self) -> bool:
         """True if nothing has come for as long as was to be waited."""
         return self._idle_s is not None and time.monotonic() - self._heard_s > self._idle_s
@@ -227,7 +232,14 @@ class AsyncMessages(_Common):
             if self._is_closed or self._is_idle:
                 self.close()
                 raise StopAsyncIteration
-            await self.wait(_LOOK_S)
+            try:
+                await self.wait(_LOOK_S)
+            except (asyncio.CancelledError, zmq.ZMQError):
+                # Another task's `close` cancels what waits for the sockets, which is an end; whoever cancels this very
+                # task means more by it.
+                task = asyncio.current_task()
+                if not self._is_closed or (task is not None and task.cancelling()):
+                    raise
 
     async def wait(self, timeout_s: float) -> None:
         """Wait for something to come, and see to what was missed."""
@@ -253,7 +265,7 @@ class AsyncMessages(_Common):
             self._take(self._core.answered(parts))
 
     def close(self) -> None:
-        """Listen no more; closing again does nothing."""
+        """Listen no more, which also ends a loop that waits in another task; closing again does nothing."""
         if not self._is_closed:
             self._is_closed = True
             self._wire.close()

@@ -6,8 +6,9 @@ from typing import Any
 
 import zmq
 
-from posestream.pipeline.client.core import SubscriberCore, replay_of
+from posestream.pipeline.client.core import SubscriberCore
 from posestream.pipeline.client.refusals import Refusals
+from posestream.pipeline.client.replay_address import replay_of
 from posestream.pipeline.security.guard import ConnectGuard
 from posestream.stages.errors import SettingsError
 
@@ -68,8 +69,7 @@ class Wire:
         self._refusals.look()
         if self._core.layout is None:
             return []
-        offered = self._core.layout.get("replay")
-        address = replay_of(self._address, offered if isinstance(offered, list) else ())
+        address = replay_of(self._address, self._core.layout)
         if address is None:
             return []
         if address != self._asking_at:

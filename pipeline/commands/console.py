@@ -136,6 +136,8 @@ class ProgressView:
 
     def update(self) -> None:
         """Show how far each source is."""
+        for name in self._tasks.keys() - {lane.name for lane in self._supervisor.lanes}:
+            self._progress.remove_task(self._tasks.pop(name)[0])
         for lane in self._supervisor.lanes:
             if lane.name not in self._tasks:
                 self._tasks[lane.name] = (self._progress.add_task(lane.name, total=None, rate=0.0, people=0.0), _Rate())
@@ -186,6 +188,8 @@ def show_summary(console: Console, summary: Summary) -> None:
         for path in filter(_is_written, report.paths):
             console.print(Text(f"{report.name}: wrote {one_line(str(path))}"), soft_wrap=True)
 
+    if (line := _past(summary)) is not None:
+        console.print(line, highlight=False, soft_wrap=True)
     for line in _mishaps(summary):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -198,6 +202,15 @@ def _stages(report: SourceReport) -> str:
         if stage != "total" and median_s is not None and p99_s is not None:
             told.append(f"{stage} {median_s * 1000:.1f}/{p99_s * 1000:.1f}")
     return f"{', '.join(told)} ms (median/p99)" if told else "no frame was done"
+
+
+def _past(summary: Summary) -> str | None:
+    """Tell of the sources that are not told of one by one; None where there are none."""
+    if not summary.past_sources:
+        return None
+    counts = summary.past_counts
+    told = f"{counts.taken} frames taken, {counts.posed} posed, {counts.dropped.total()} dropped"
+    return f"{summary.past_sources} sources more came and went before these: {told}"
 
 
 def _mishaps(summary: Summary) -> list[str]:

@@ -15,6 +15,7 @@ from posestream.pipeline.doctor.decoders import look_at_decoders
 from posestream.pipeline.doctor.devices import look_at_devices
 from posestream.pipeline.doctor.finding import Finding, State
 from posestream.pipeline.doctor.gpu import gpu_table, try_gpus
+from posestream.pipeline.doctor.grouping import look_at_grouping
 from posestream.pipeline.doctor.software import look_at_software
 from posestream.pipeline.doctor.system import look_at_system
 from posestream.pipeline.errors import ExitCode
@@ -26,6 +27,7 @@ _LOOKS: tuple[Callable[[], list[Finding]], ...] = (
     look_at_software,
     look_at_system,
     look_at_decoders,
+    look_at_grouping,
     look_at_devices,
 )
 _STYLES = {State.OK: "green", State.ABSENT: "dim", State.WARNING: "yellow", State.ERROR: "bold red"}
@@ -37,7 +39,7 @@ _LEAST_COLUMNS = 72
 @click.option("--json", "is_json", is_flag=True, help="One JSON object instead of a table.")
 @click.option("--gpu", "is_gpu", is_flag=True, help="Try all that needs a GPU or NPU, and print a table to paste.")
 def doctor_command(is_json: bool, is_gpu: bool) -> int:
-    """Look at this machine: packages, engines, devices and their speed, decoders, folders and limits.
+    """Look at this machine: packages, grouping, engines, devices and their speed, decoders, folders and limits.
 
     The exit code is 4 where something is missing without which nothing works, and with --gpu where no trial succeeded.
     """
@@ -52,7 +54,9 @@ def doctor_command(is_json: bool, is_gpu: bool) -> int:
             findings += look()
     is_usable = all(finding.state is not State.ERROR for finding in findings)
     if is_json:
-        click.echo(json.dumps({"usable": is_usable, "findings": [finding.to_json() for finding in findings]}))
+        told = [finding.to_json() for finding in findings]
+        (decoder,) = look_at_grouping()
+        click.echo(json.dumps({"usable": is_usable, "grouping": decoder.data["implementation"], "findings": told}))
     else:
         _show(findings)
     return ExitCode.DONE if is_usable else ExitCode.ENGINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.settings import Settings
 from posestream.stages.group.implementation import choose_implementation
 from posestream.stages.output.sink import check_free, check_writable
+from posestream.stages.source.pictures import is_picture
 
 __all__ = ["eval_command"]
 
@@ -50,15 +52,22 @@ def eval_command(images: Path, annotations: Path, save_results: Path | None, ove
     set_up_logging(console, "text", is_quiet=False, is_debugging=False)
     settings = settings_of(options)
     if save_results is not None:
-        check_free(save_results, overwrite or settings.output.overwrite, [annotations])
+        check_free(save_results, overwrite or settings.output.overwrite, [annotations, *_pictures_in(images)])
         check_writable(save_results)
     _evaluate(settings, console, images, annotations, save_results)
+
+
+def _pictures_in(folder: Path) -> Iterator[Path]:
+    """Give all pictures in the folder, whether they have labels or not."""
+    return (path for path in folder.rglob("*") if is_picture(path))
 
 
 def _evaluate(settings: Settings, console: Console, images: Path, annotations: Path, save_results: Path | None) -> None:
     network = settings.network
     labels = Labels(annotations)
     pictures = labels.pictures(images)
+    if save_results is not None:  # annotations may name pictures outside of the folder
+        check_free(save_results, overwrite=True, inputs=[path for _, path in pictures])
     choice = choose(network.model, network.device, WeightStore.from_environment(), load_registry())
     # One request: a picture's time is then its own, and not its wait for others.
     with closing(open_engine(choice.spec, choice.weights, choice.device, network.precision, 1)) as engine:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from posestream.pipeline.addresses import LOCAL
 from posestream.pipeline.commands.execute import execute
-from posestream.pipeline.job import LOCAL
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.toml_tables import Raw, load_toml, merged, parse_assignment
@@ -60,7 +60,12 @@ def console_options(command: CommandT) -> CommandT:
     """Add the options that say how much is told, and how."""
     debug = click.option("--debug", is_flag=True, expose_value=False, callback=_note_debug, help=_DEBUG_HELP)
     log_format = click.option("--log-format", type=click.Choice(LOG_FORMATS), default="text", help="Format of the log.")
-    quiet = click.option("--quiet", "-q", is_flag=True, help="No progress bar, no summary, only errors.")
+    quiet = click.option(
+        "--quiet",
+        "-q",
+        is_flag=True,
+        help="No progress bar, no summary; only errors, what was lost, and live sources that are away.",
+    )
     version = click.version_option(package_name="posestream", prog_name="posestream")
     return debug(quiet(log_format(version(command))))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from posestream.pipeline.commands.console import standard_output
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.security.guard import ConnectGuard
+from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.message import json_line
 
 __all__ = ["subscribe_command"]
@@ -61,6 +62,8 @@ def subscribe_command(
     set_up_logging(console, log_format, is_quiet=quiet, is_debugging=is_debugging)
     guard = ConnectGuard.of(options["key"], options["server_key"])
     record: Path | None = options["record"]
+    if record == Path("-"):
+        raise SettingsError("--record appends to a file: --json --replay gives the same lines on standard output")
     with ExitStack() as stack:
         takers: list[Take] = []
         after: dict[str, tuple[str, int]] = {}
@@ -73,7 +76,7 @@ def subscribe_command(
             seen.live = stack.enter_context(Live(console=console, auto_refresh=False))
             takers.append(seen.note)
         if options["is_json"] or not takers:
-            output = stack.enter_context(standard_output())
+            output = stack.enter_context(_until_nobody_reads())
             takers.append(lambda message: _write_line(output, message))
         messages = Messages(
             address,
@@ -87,6 +90,17 @@ def subscribe_command(
         stack.enter_context(messages)
         _listen(messages, takers, seen, options["count"])
     return ExitCode.DONE
+
+
+@contextmanager
+def _until_nobody_reads() -> Iterator[Console]:
+    """Give standard output; a reader that has gone, such as `head`, has had enough, which is a usual end."""
+    try:
+        with standard_output() as output:
+            yield output
+    except OutputError as error:
+        if not isinstance(error.__cause__, BrokenPipeError):
+            raise
 
 
 def _listen(messages: Messages, takers: list[Take], seen: _Seen, count: int | None) -> None:

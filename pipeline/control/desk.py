@@ -9,9 +9,9 @@ from typing import get_args
 
 import zmq
 
+from posestream.pipeline.addresses import LOCAL
 from posestream.pipeline.control.roster import Answer, Question
 from posestream.pipeline.errors import DecodeError
-from posestream.pipeline.job import LOCAL
 from posestream.pipeline.security.gate import Gate, NoGate, open_gate
 from posestream.pipeline.security.guard import OPEN, ListenGuard
 from posestream.pipeline.supervision.run_folder import CONTROL_SOCKET, RunFolder

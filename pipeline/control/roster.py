@@ -87,7 +87,7 @@ class Roster:
         if not self._supervisor.is_taking:
             raise SettingsError("this run is stopping; nothing can be added any more")
         wanted = _parsed(table)
-        source, outputs = plan_source(self._job, wanted, places.sources, places.outputs)
+        source, outputs = plan_source(self._job, wanted, places.sources, places.outputs, places.past)
         note_made_with(outputs, self._job.made_with(source))
         lane = places.add(source, outputs)
         self._on_added(lane)

@@ -50,6 +50,12 @@ class FrameCounts:
         # A reason that is back at none is not told.
         self.dropped = +self.dropped
 
+    def add(self, other: FrameCounts) -> None:
+        """Count another source's frames as well."""
+        self.taken += other.taken
+        self.posed += other.posed
+        self.dropped.update(other.dropped)
+
     def copy(self) -> FrameCounts:
         """Give the counts as they are now."""
         return FrameCounts(self.taken, self.posed, self.dropped.copy())

@@ -128,6 +128,11 @@ class Dispatcher:
         if name in self._sources:
             self._sources[name].settle()
 
+    def forget(self, name: str) -> None:
+        """Keep nothing of a source that has ended for good; one with frames in flight stays until those have ended."""
+        if name in self._sources and not self._sources[name].frames:
+            del self._sources[name]
+
     def lane_ended(self, name: str) -> list[Action]:
         """Expect no more frames from a source."""
         source = self._sources.get(name)

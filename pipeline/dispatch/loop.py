@@ -96,6 +96,12 @@ class DispatchLoop:
         with self._lock:
             self._dispatcher.settle(source)
 
+    def forget(self, source: str) -> None:
+        """Keep nothing of a source whose lane has ended for good."""
+        with self._lock:
+            self._dispatcher.forget(source)
+            self._told.reports.pop(source, None)
+
     def waiting(self, source: str) -> int:
         """Count the frames of a source that wait for a replica."""
         with self._lock:

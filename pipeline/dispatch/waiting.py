@@ -20,7 +20,7 @@ class Waiting:
     def __init__(self) -> None:
         #: Frames that come back from lost replicas; they go ahead of all others.
         self._again: deque[FrameInFlight] = deque()
-        #: New frames by source.
+        #: New frames by source; none of a source that has none, since sources come and go.
         self._new: dict[str, deque[FrameInFlight]] = {}
         #: Sources with new frames, the next one to be served first.
         self._turns: deque[str] = deque()
@@ -66,6 +66,8 @@ class Waiting:
             self._turns.remove(name)
             if queue:
                 self._turns.append(name)
+            else:
+                del self._new[name]
 
     def _of_size(self, size: Size) -> Iterator[FrameInFlight]:
         """Go through the frames of one size in the order of service, as far as no other of their source is before."""
@@ -89,3 +91,4 @@ class Waiting:
                 queue.popleft()
             if not queue:
                 self._turns.remove(name)
+                del self._new[name]

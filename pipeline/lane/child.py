@@ -132,5 +132,6 @@ def _report(lane: Lane, reports: ZmqSocket, *, is_final: bool) -> None:
         link.state.since_s if link else 0.0,
         link.state.why if link else "",
         link.connections if link else 0,
+        link.next_epoch if link else 0,
     )
     send(reports, message, [seen.latency[stage].counts for stage in STAGES])

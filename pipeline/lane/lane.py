@@ -47,6 +47,8 @@ class LanePlan:
     first_seq: int = 0
     #: The epoch that it goes on with then.
     first_epoch: int = 0
+    #: Its connections that gave frames until then.
+    connections: int = 0
     #: A lane that goes on does so with outputs that were last written since then, in seconds since 1970.
     since_s: float = 0.0
     #: The last message of the source that standard output took, as JSON; empty: none.
@@ -108,7 +110,7 @@ class Lane:
             self._sinks,
         )
         decode = DecodeLoop(context, f"{base}/frames", source, self._state, helds, plan.first_seq, plan.first_epoch)
-        self._first_epoch = plan.first_epoch
+        self._plan = plan
         self._decode = self._part("decode", decode.run, on_end)
         self._parts = [
             self._decode,
@@ -160,8 +162,12 @@ class Lane:
     @property
     def link(self) -> LinkReport | None:
         """How a live source's connection is; None for other sources."""
-        state = self._source.link.now
-        return None if state is None else LinkReport(state, self._first_epoch + self._source.link.connections)
+        link = self._source.link
+        if link.now is None:
+            return None
+        return LinkReport(
+            link.now, self._plan.connections + link.connections, self._plan.first_epoch + link.connections
+        )
 
     @property
     def source_error(self) -> BaseException | None:

@@ -124,7 +124,7 @@ class LaneProcess:
         if report.link_phase is None:
             return None
         state = LinkState(report.link_phase, report.link_since_s, report.link_why)
-        return LinkReport(state, report.connections)
+        return LinkReport(state, report.connections, report.next_epoch)
 
     @property
     def source_error(self) -> BaseException | None:
@@ -161,12 +161,12 @@ class LaneProcess:
 
     def start(self) -> None:
         """Start the process."""
-        before = self._report
         self._dispatch.forget_report(self.name)
         self._started_s = time.monotonic()
         if is_kept(self._config.source):
-            why, connections = ("its process ended", before.connections) if before else ("", 0)
-            self._first_link = LinkReport(LinkState(LinkPhase.CONNECTING, time.time(), why), connections)
+            plan = self._config.plan
+            state = LinkState(LinkPhase.CONNECTING, time.time(), "its process ended" if plan.first_epoch else "")
+            self._first_link = LinkReport(state, plan.connections, plan.first_epoch)
         self._child.start()
 
     def stop(self) -> None:

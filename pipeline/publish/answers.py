@@ -12,6 +12,7 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.publish.history import History
 from posestream.pipeline.publish.limits import ClientLimits, Quota
 from posestream.pipeline.publish.log import LogLimits, ReplayLog
+from posestream.pipeline.publish.outlets import Outlets
 from posestream.pipeline.publish.request import (
     ListRequest,
     ReplayRequest,
@@ -20,9 +21,9 @@ from posestream.pipeline.publish.request import (
     read_request,
     replay_answer,
 )
-from posestream.pipeline.wire.sockets import ZmqSocket, has_more
+from posestream.pipeline.wire.sockets import has_more
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "client_of"]
 
 #: A piece has at most so many messages and bytes: it must not hold up live messages for more than a millisecond or two.
 _PIECE_MESSAGES, _PIECE_BYTES = 256, 256 << 10
@@ -56,15 +57,15 @@ class Answers:
         self.malformed = 0
         self.refused = 0
 
-    def serve(self, socket: ZmqSocket) -> None:
+    def serve(self, outlets: Outlets) -> None:
         """Answer some of what has come."""
         for _ in range(_AT_ONCE):
-            if not has_more(socket):
+            if not has_more(outlets.replay):
                 return
-            peer, *parts = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            answer = self.answer(_client(peer, parts), [part.bytes for part in parts])
+            peer, *parts = outlets.replay.recv_multipart(zmq.NOBLOCK, copy=False)
+            answer = self.answer(client_of(peer, parts), [part.bytes for part in parts])
             if answer:
-                _send(socket, [peer.bytes, *answer])
+                outlets.answer(peer.bytes, answer)
 
     def answer(self, client: bytes, parts: Sequence[bytes]) -> list[bytes]:
         """Give the answer to a request; nothing for what is none, or far too much."""
@@ -89,7 +90,7 @@ class Answers:
         return replay_answer(request, span, log, self.layout)
 
 
-def _client(peer: zmq.Frame, parts: Sequence[zmq.Frame]) -> bytes:
+def client_of(peer: zmq.Frame, parts: Sequence[zmq.Frame]) -> bytes:
     """Tell who asks: a key where there are keys, else an address, else a connection."""
     for name in ("User-Id", "Peer-Address"):
         try:
@@ -99,12 +100,3 @@ def _client(peer: zmq.Frame, parts: Sequence[zmq.Frame]) -> bytes:
         if found:
             return str(found).encode()
     return peer.bytes
-
-
-def _send(socket: ZmqSocket, parts: Sequence[bytes]) -> None:
-    """Send an answer, unless its client has gone or does not read."""
-    try:
-        socket.send_multipart(parts, zmq.NOBLOCK)
-    except zmq.ZMQError as error:
-        if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-            raise

@@ -81,6 +81,15 @@ class History:
         if disk is not None:
             disk.close()
 
+    def forget(self, source: str) -> bool:
+        """Keep nothing of a source that has gone, if all of its messages are too old; False where they are not yet."""
+        if len(self._logs.get(source, ())):
+            return False
+        self.end(source)
+        self._logs.pop(source, None)
+        self._disk.pop(source, None)
+        return True
+
     def expire(self, now_s: float) -> None:
         """Drop what is too old."""
         for log in self._logs.values():

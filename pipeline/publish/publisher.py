@@ -16,11 +16,12 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.history import History
 from posestream.pipeline.publish.log import Entry
-from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
+from posestream.pipeline.publish.outlets import Outlets
+from posestream.pipeline.publish.porch_link import NoPorchLink, PorchLink
 from posestream.pipeline.publish.topics import STATUS, absolute_address, layout_topic, poses_topic, source_status_topic
 from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
-from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, ZmqContext, has_more, receive
 from posestream.stages.message import VERSION
 
@@ -33,21 +34,12 @@ _POLL_MS = 50
 #: After a stop, messages may still be on their way: lanes that have not said their end are waited for so long, and
 #: others until nothing has come for so long, in seconds.
 _LAST_WORDS_S, _SILENCE_S = 2.0, 0.05
-#: Messages of lanes, and wishes of subscribers, that are taken before somebody else has a turn.
+#: Messages of lanes that are taken before somebody else has a turn.
 _AT_ONCE = 64
 #: Layouts are not sent more often than this, in seconds: they go to everybody, and joining must not be a weapon.
 _LAYOUT_EVERY_S = 0.1
 #: How often old messages are looked for, in seconds.
 _EXPIRE_S = 1.0
-#: What the kernel buffers for one subscriber, in bytes.
-_KERNEL_BYTES = 256 << 10
-#: Answers that wait for one client: it asks for the next one when it has read the last.
-_ANSWERS = 4
-#: Who asks and is silent on the wire is asked after so long, and dropped after so long, in milliseconds.
-_PING_MS, _DEAD_MS = 5_000, 30_000
-#: A subscriber's host that is silent is probed by the kernel after so many seconds, then every so many, and given up
-#: after so many probes.
-_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 5, 5, 5
 #: Of bytes that are none of ours, so many are logged.
 _TOLD = 3
 
@@ -75,13 +67,20 @@ class Publisher:
     """
 
     def __init__(
-        self, context: ZmqContext, plan: PublishPlan, history: History, guard: ListenGuard, gate: Gate | NoGate
+        self,
+        context: ZmqContext,
+        plan: PublishPlan,
+        history: History,
+        guard: ListenGuard,
+        gate: Gate | NoGate,
+        porch: PorchLink | NoPorchLink | None = None,
     ) -> None:
         self._context = context
         self._plan = plan
         self._history = history
         self._guard = guard
         self._gate = gate
+        self._porch = porch or NoPorchLink()
         self._stopping = threading.Event()
         self._answers = Answers(history)
         self._layout: Mapping[str, Any] = plan.layout
@@ -92,9 +91,11 @@ class Publisher:
         self._speaking: set[str] = set()
         #: The last status of each topic, to be told again at the end.
         self._status: dict[str, dict[str, Any]] = {}
+        #: Sources that have gone, of which old messages may still be asked for.
+        self._gone: set[str] = set()
         #: Set once everybody may connect.
         self.is_listening = threading.Event()
-        #: Where it listens, ports that were left open filled in.
+        #: Where it listens itself, ports that were left open filled in.
         self.addresses: tuple[str, ...] = ()
         self.replay_addresses: tuple[str, ...] = ()
         #: Messages published, and those that were none of ours.
@@ -122,45 +123,31 @@ class Publisher:
                     self._turn(_POLL_MS)
                 self._hear_last_words()
                 self._tell_end()
+                self._porch.end()
         finally:
             self._history.close()
 
     def _open(self, sockets: Sockets) -> None:
         self._feed = sockets.open(zmq.PULL, bind=self._plan.feed)
-        self._out = sockets.open(zmq.XPUB)
-        self._replay = sockets.open(zmq.ROUTER)
-        # Every subscriber's wish is told, not only the first one's for a topic: a layout is due to each.
-        self._out.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._out.sndhwm, self._replay.sndhwm = self._plan.queue, _ANSWERS
-        # Whoever asks has no name to keep. To hand one over from a connection with heartbeats ends the process: libzmq
-        # 4.3.5 asserts in stream_engine_base.cpp when the old connection's timer comes.
-        self._replay.setsockopt(zmq.ROUTER_HANDOVER, 0)
-        for socket in (self._out, self._replay):
-            # From outside only wishes and requests come.
-            socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_BYTES)
-            socket.setsockopt(zmq.SNDBUF, _KERNEL_BYTES)
-            self._gate.watch(socket)
-        self._replay.setsockopt(zmq.HEARTBEAT_IVL, _PING_MS)
-        self._replay.setsockopt(zmq.HEARTBEAT_TIMEOUT, _DEAD_MS)
-        # No pings to subscribers: one that is slow, and whose connection is reset, would be ended by its answer to one
-        # (see STRANGERS_MARK). The kernel finds those that are gone, also with data on the way to them.
-        for option, value in (
-            (zmq.TCP_KEEPALIVE, 1),
-            (zmq.TCP_KEEPALIVE_IDLE, _PROBE_AFTER_S),
-            (zmq.TCP_KEEPALIVE_INTVL, _PROBE_EVERY_S),
-            (zmq.TCP_KEEPALIVE_CNT, _PROBES),
-            (zmq.TCP_MAXRT, _DEAD_MS),
-        ):
-            self._out.setsockopt(option, value)
-        self.addresses = tuple(sockets.bind(self._out, address, self._guard) for address in self._plan.addresses)
-        self.replay_addresses = tuple(
-            sockets.bind(self._replay, address, self._guard) for address in self._plan.replay_addresses
+        self._outlets = Outlets(sockets, self._plan.queue, (self._gate.watch, self._gate.watch))
+        self.addresses, self.replay_addresses = self._outlets.bind(
+            self._plan.addresses, self._plan.replay_addresses, self._guard
         )
-        self._layout = {**self._plan.layout, "replay": [absolute_address(one) for one in self.replay_addresses]}
-        self._answers.layout = self._layout
+        self._porch.open(sockets)
+        self._make_layout()
         self._poller = zmq.Poller()
-        for socket in (self._feed, self._out, self._replay):
+        for socket in (self._feed, self._outlets.live, self._outlets.replay, *self._porch.sockets):
             self._poller.register(socket, zmq.POLLIN)
+
+    def _make_layout(self) -> None:
+        """Tell in the layout where one can listen and ask."""
+        self._layout = {
+            **self._plan.layout,
+            "addresses": [absolute_address(one) for one in (*self.addresses, *self._porch.addresses)],
+            "replay": [absolute_address(one) for one in (*self.replay_addresses, *self._porch.replay_addresses)],
+        }
+        self._answers.layout = self._layout
+        self._is_layout_due = True
 
     def _hear_last_words(self) -> None:
         """Take what lanes had left when they ended: what was written elsewhere must not be missing here.
@@ -181,10 +168,12 @@ class Publisher:
             if not has_more(self._feed):
                 break
             self._forward()
-        if self._out in ready:
-            self._hear_wishes()
-        if self._replay in ready:
-            self._answers.serve(self._replay)
+        if self._outlets.live in ready:
+            self._is_layout_due |= self._outlets.hear_wishes()
+        if self._outlets.replay in ready:
+            self._answers.serve(self._outlets)
+        if any(socket in ready for socket in self._porch.sockets) and self._porch.hear(self._answers.answer):
+            self._make_layout()
         self._tend()
         return self._feed in ready
 
@@ -199,6 +188,8 @@ class Publisher:
         if isinstance(message, PublishEnd):
             self._speaking.discard(message.source)
             self._history.end(message.source)
+        elif isinstance(message, PublishForget):
+            self._gone.add(message.source)
         elif len(envelope.payloads) != 1:
             self._ignore(f"{type(message).__name__} with {len(envelope.payloads)} payloads")
         elif isinstance(message, Publish):
@@ -225,18 +216,9 @@ class Publisher:
         if log is not None and log.next is not None:
             status["run"], status["n"] = log.next.run, log.next.n
         if topic == STATUS:
-            status["malformed_requests"] = self._answers.malformed
+            status["malformed_requests"] = self._answers.malformed + self._porch.told.get("malformed", 0)
             status["refused_requests"] = self._answers.refused
         self._send(topic, msgpack.packb(status))
-
-    def _hear_wishes(self) -> None:
-        for _ in range(_AT_ONCE):
-            if not has_more(self._out):
-                return
-            wish = self._out.recv(zmq.NOBLOCK)
-            # Whoever wants layouts, or everything, has joined.
-            if wish[:1] == b"\x01" and (wish[1:].startswith(b"layout/") or b"layout/".startswith(wish[1:])):
-                self._is_layout_due = True
 
     def _tend(self) -> None:
         now_s = time.monotonic()
@@ -246,6 +228,9 @@ class Publisher:
         if now_s - self._expired_s >= _EXPIRE_S:
             self._expired_s = now_s
             self._history.expire(time.time())
+            for source in [one for one in self._gone if self._history.forget(one)]:
+                self._gone.discard(source)
+                self._status.pop(source_status_topic(source), None)
 
     def _tell_end(self) -> None:
         """Tell how far the messages of each source came in the end."""
@@ -255,12 +240,9 @@ class Publisher:
                 self._send_status(topic)
 
     def _send(self, topic: str, body: bytes) -> None:
-        """Send to whoever listens; a subscriber that does not keep up loses this one, and nobody waits for it."""
-        # Lets ZeroMQ note what has been read by now: by itself it looks once in a millisecond, and takes a short queue
-        # for full whose messages were read within it.
-        self._out.getsockopt(zmq.EVENTS)
-        self._out.send(topic.encode(), zmq.SNDMORE | zmq.NOBLOCK, copy=False)
-        self._out.send(body, zmq.NOBLOCK, copy=False)
+        """Send to whoever listens, on this host and through the porch."""
+        self._outlets.send(topic.encode(), body)
+        self._porch.send(topic.encode(), body)
 
     def _ignore(self, what: str) -> None:
         self.malformed += 1

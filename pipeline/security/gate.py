@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -48,13 +48,24 @@ class Gate:
     Open it before a guarded socket listens and close it before the context ends: ZeroMQ lets everybody in while nobody
     answers. `watch` is called by the thread that owns the socket, before it binds.
 
+    Args:
+        context: of the sockets.
+        allowed: whose keys are let in; None: nobody has any, and whoever is welcome comes in.
+        is_welcome: tells of a host, by its IP address, whether it may come at all just now; who is not may try again.
+
     Raises:
         RuntimeError: this context has a gate already.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], allowed: Allowed) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        allowed: Allowed | None,
+        is_welcome: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._context = context
         self._allowed = allowed
+        self._is_welcome = is_welcome
         self._refused = 0
         self._lock = threading.Lock()
         #: Where watched sockets report, and the sockets of the gate's thread that hear them.
@@ -131,7 +142,12 @@ class Gate:
         parts = self._questions.recv_multipart()
         version, request, _, address, _, mechanism = parts[:6] if len(parts) >= 6 else (b"1.0", b"", b"", b"", b"", b"")
         key = z85.encode(parts[6]) if len(parts) == 7 and len(parts[6]) == 32 else b""
-        if mechanism == b"CURVE" and self._allowed.allows(key):
+        if not self._is_welcome(address.decode(errors="replace")):
+            # A temporary failure (RFC 27): the connection is closed without a word, and the client tries again.
+            reply = (b"300", b"not now", b"")
+        elif self._allowed is None:
+            reply = (b"200", b"OK", b"")
+        elif mechanism == b"CURVE" and self._allowed.allows(key):
             # The key is the user's id, by which what one client may ask for is limited.
             reply = (b"200", b"OK", key)
         else:

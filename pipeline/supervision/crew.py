@@ -95,7 +95,7 @@ def start_job(
 
 def _lanes(job: Job, crew: _Threads | _Processes) -> Lanes:
     """Make a place for each source, and note beside its outputs what makes them."""
-    lanes = Lanes(crew.lane, is_open_ended=bool(job.settings.pipeline.control))
+    lanes = Lanes(crew.lane, crew.forget, is_open_ended=bool(job.settings.pipeline.control))
     for source, outputs in zip(job.sources, job.outputs, strict=True):
         lanes.add(source, outputs)
     for source, outputs in zip(job.sources, job.outputs, strict=True):
@@ -107,7 +107,7 @@ def _crew(
     job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker], log: LogOptions
 ) -> _Threads | _Processes:
     if job.settings.pipeline.mode == "threads":
-        return _Threads(job, context, on_end, extra_sinks)
+        return _Threads(job, context, on_end, extra_sinks, log)
     if extra_sinks:
         raise SettingsError('results can be had in Python only with pipeline.mode = "threads"')
     return _Processes(job, context, on_end, log)
@@ -141,7 +141,12 @@ class _Threads:
     """Lanes and replicas as threads of this process."""
 
     def __init__(
-        self, job: Job, context: ZmqContext, on_end: Callable[[], None], extra_sinks: Sequence[SinkMaker]
+        self,
+        job: Job,
+        context: ZmqContext,
+        on_end: Callable[[], None],
+        extra_sinks: Sequence[SinkMaker],
+        log: LogOptions,
     ) -> None:
         self._job = job
         self._context = context
@@ -151,7 +156,7 @@ class _Threads:
         self._plan = _plan(job, run)
         self._addresses = Addresses.inproc(run, job.settings.pipeline.listen)
         self._serve = serve_message(job.choice.spec, job.settings)
-        self.services = open_services(job, context, f"inproc://{run}/publish", on_end)
+        self.services = open_services(job, context, f"inproc://{run}/publish", on_end, log)
         self.dispatch = DispatchLoop(
             context,
             self._addresses,
@@ -179,6 +184,11 @@ class _Threads:
             goes_on=self._job.settings.output.resume,
         )
 
+    def forget(self, source: str) -> None:
+        """Keep nothing of a source that has gone."""
+        self.dispatch.forget(source)
+        self.services.publishing.forget(source)
+
     def clean_up(self) -> None:
         """Nothing outlives the threads."""
 
@@ -195,8 +205,10 @@ class _Processes:
         self._serve = serve_message(job.choice.spec, job.settings)
         #: What passes on the lines of each source that has standard output.
         self._relays: dict[str, LineRelay] = {}
+        #: What the last lane of each source was told.
+        self._plans: dict[str, LanePlan] = {}
         try:
-            self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end)
+            self.services = open_services(job, context, f"ipc://{self._folder.path}/publish", on_end, log)
         except BaseException:
             self._folder.remove()
             raise
@@ -222,17 +234,32 @@ class _Processes:
         if table.jsonl is not None and table.jsonl.is_standard_output:
             last_line = self._relays[source.name].last_line.decode() if source.name in self._relays else ""
             relay = self._relays[source.name] = LineRelay(last_line.encode())
-        report = self.dispatch.report(source.name)
-        # One more than it told: it may have connected anew just before it died.
-        first_epoch = report.message.connections + 1 if report is not None else 0
         plan = replace(
             _publishing(self._plan, self.services, source.name),
             first_seq=self.dispatch.next_seq(source.name),
-            first_epoch=first_epoch,
             last_line=last_line,
         )
+        if generation > 0:
+            plan = self._after(source.name, plan)
+        self._plans[source.name] = plan
         config = LaneConfig(plan, self._addresses, source, table, goes_on)
         return LaneProcess(config, self.dispatch, self._log, relay)
+
+    def _after(self, source: str, plan: LanePlan) -> LanePlan:
+        """Let a lane go on with the epochs and connections of the one before it, which died."""
+        before, report = self._plans[source], self.dispatch.report(source)
+        told = None if report is None else report.message
+        # One more than it told: it may have connected anew just before it died, also where it never told anything.
+        first_epoch = 1 + (before.first_epoch if told is None else max(before.first_epoch, told.next_epoch))
+        connections = before.connections if told is None else told.connections
+        return replace(plan, first_epoch=first_epoch, connections=connections)
+
+    def forget(self, source: str) -> None:
+        """Keep nothing of a source that has gone."""
+        self.dispatch.forget(source)
+        self.services.publishing.forget(source)
+        self._relays.pop(source, None)
+        self._plans.pop(source, None)
 
     def clean_up(self) -> None:
         """Remove the sockets' folder."""

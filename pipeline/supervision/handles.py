@@ -17,10 +17,11 @@ __all__ = ["LaneHandle", "LinkReport", "ReplicaHandle"]
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """How a live source's connection is, and how many it had."""
+    """How a live source's connection is, how many gave frames so far, and which epoch the next one begins."""
 
     state: LinkState
     connections: int
+    next_epoch: int
 
 
 class _Handle(Protocol):

@@ -5,15 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
+from posestream.pipeline.dispatch.counters import FrameCounts
 from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.supervision.handles import LaneHandle
+from posestream.pipeline.supervision.heap import give_back
+from posestream.pipeline.supervision.past import Past
 from posestream.pipeline.supervision.restarts import Restarts
 from posestream.pipeline.supervision.slot import Slot
+from posestream.pipeline.supervision.verdict import exit_code
 from posestream.stages.source.opening import SourceSettings
 
 __all__ = ["LaneMaker", "Lanes"]
 
 _log = logging.getLogger(__name__)
+
+#: So many sources that came while the run went on and have gone are kept with all that is known of them.
+_REMEMBERED = 100
+#: After so many more that are not, memory is cleared of them: it takes some 0.1 s, and 0.13 MB each are left till then.
+_TRIM_EVERY = 10
 
 #: Makes the lane of a source with its outputs, given how many there were before in its place.
 LaneMaker = Callable[[SourceSettings, LaneOutputs, int], LaneHandle]
@@ -24,11 +33,15 @@ class Lanes:
 
     Args:
         make: makes a lane.
+        forget: told the name of each source of which nothing is to be kept any more.
         is_open_ended: True where more may come, so that the run goes on without any.
     """
 
-    def __init__(self, make: LaneMaker, *, is_open_ended: bool = False) -> None:
+    def __init__(
+        self, make: LaneMaker, forget: Callable[[str], None] = lambda _: None, *, is_open_ended: bool = False
+    ) -> None:
         self._make = make
+        self._forget = forget
         self.is_open_ended = is_open_ended
         self._slots: list[Slot[LaneHandle]] = []
         self._sources: list[tuple[SourceSettings, LaneOutputs]] = []
@@ -36,6 +49,8 @@ class Lanes:
         self._ended: set[str] = set()
         #: Sources that came while the run went on.
         self.guests: set[str] = set()
+        #: What is left of those that are not listed any more.
+        self.past = Past()
         self._has_started = False
 
     def __repr__(self) -> str:
@@ -46,12 +61,12 @@ class Lanes:
 
     @property
     def parts(self) -> list[LaneHandle]:
-        """Every lane, those of sources that were removed included."""
+        """Every lane, those of the last sources that were removed included."""
         return [slot.part for slot in self._slots]
 
     @property
     def sources(self) -> Sequence[SourceSettings]:
-        """Every source that there is or was."""
+        """Every source that there is or was, but for those that are `past`."""
         return [source for source, _ in self._sources]
 
     @property
@@ -125,6 +140,27 @@ class Lanes:
             if (error := self[name].part.source_error) is not None:
                 _log.error("%s has failed, and the run goes on: %s", name, error)
         return ended
+
+    def tidy(self, counts: Callable[[str], FrameCounts]) -> None:
+        """Forget the guests that went first where too many have gone: sources come and go for months."""
+        if self._forget_old(counts) and len(self.past) % _TRIM_EVERY == 0:
+            give_back()
+
+    def _forget_old(self, counts: Callable[[str], FrameCounts]) -> int:
+        gone = [slot for slot in self._slots if slot.name in self._ended and slot.name in self.guests]
+        # One that hangs still has sockets, which the end of the run must know of.
+        old = [slot for slot in gone[: max(0, len(gone) - _REMEMBERED)] if not slot.part.has_left_source]
+        for slot in old:
+            self.past.add(slot.name, counts(slot.name), exit_code(None, [slot], (), (), self.guests))
+            self._drop(slot)
+        return len(old)
+
+    def _drop(self, slot: Slot[LaneHandle]) -> None:
+        at = self._slots.index(slot)
+        del self._slots[at], self._sources[at]
+        for names in (self._paused, self._ended, self.guests):
+            names.discard(slot.name)
+        self._forget(slot.name)
 
     def end_silent(self) -> list[str]:
         """End the lanes that hang, and give their sources: what a run that stops still does of `watch`."""

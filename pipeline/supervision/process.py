@@ -40,16 +40,24 @@ class ChildProcess:
 
     Args:
         name: for people.
-        role: what it is, a lane or a replica.
+        role: what it is, a lane, a replica or a porch.
         work: what it is to do.
         log: how it logs.
         reader: reads its standard output; None: it has ours.
+        module: the program.
     """
 
     def __init__(
-        self, name: str, role: str, work: Mapping[str, Any], log: LogOptions, reader: OutputReader | None = None
+        self,
+        name: str,
+        role: str,
+        work: Mapping[str, Any],
+        log: LogOptions,
+        reader: OutputReader | None = None,
+        module: str = "posestream.pipeline.supervision.child",
     ) -> None:
         self.name = name
+        self._module = module
         self._reader = reader
         self._role = role
         self._config = {"log": asdict(log), "work": work}
@@ -77,7 +85,7 @@ class ChildProcess:
 
     def start(self) -> None:
         """Start it in a session of its own, so that a Ctrl-C at the terminal reaches only the head."""
-        command = [sys.executable, "-m", "posestream.pipeline.supervision.child", self._role]
+        command = [sys.executable, "-m", self._module, self._role]
         # Unbuffered, so that nothing is left to be flushed to a process that has gone.
         self._process = subprocess.Popen(  # noqa: S603 - our own command line
             command,

@@ -226,6 +226,7 @@ class Supervisor:
     def _watch(self) -> None:
         """Notice what failed: start it again, or stop what cannot go on, with everything so far kept."""
         now_s = time.monotonic()
+        self.services.publishing.watch(now_s)
         if not self._is_abandoned:
             self._replica_watch.watch(now_s, is_stopping=self._is_stopping)
         if self._is_stopping:
@@ -234,6 +235,7 @@ class Supervisor:
         else:
             for source in self._lanes.watch(now_s):
                 self._dispatch.settle(source)
+            self._lanes.tidy(self.counts)
         fatal = self._crash or no_replica_left(self._replicas)
         if fatal is not None and self._error is None:
             self._error = fatal
@@ -282,11 +284,20 @@ class Supervisor:
         return Summary(
             sources,
             self.engine,
-            exit_code(self._error, [*self._lanes], self._hung, self.services.publishing.errors, self._lanes.guests),
+            exit_code(
+                self._error,
+                [*self._lanes],
+                self._hung,
+                self.services.publishing.errors,
+                self._lanes.guests,
+                self._lanes.past.exit_codes,
+            ),
             self._error,
             output_errors,
             self.replica_restarts,
             self.redelivered,
+            len(self._lanes.past),
+            self._lanes.past.counts,
         )
 
     def _end_lane(self, lane: LaneHandle, deadline_s: float) -> bool:

@@ -45,16 +45,18 @@ def exit_code(
     hung: Collection[str],
     publishing_errors: Sequence[OutputError] = (),
     guests: Collection[str] = (),
+    past: Collection[ExitCode] = (),
 ) -> ExitCode:
     """Weigh what went wrong: the run as a whole, then lanes that kept failing, then outputs, then sources.
 
     Sources that came while it went on (`guests`) decide nothing by being missing or damaged: it goes on without them.
+    `past` are the codes of those that are not among the lanes any more.
     """
     if error is not None:
         return exit_code_of(error)
-    if any(fate(slot, hung) for slot in lanes):
+    if ExitCode.REPLICAS in past or any(fate(slot, hung) for slot in lanes):
         return ExitCode.REPLICAS
-    if publishing_errors or any(slot.part.output_errors for slot in lanes):
+    if ExitCode.OUTPUT in past or publishing_errors or any(slot.part.output_errors for slot in lanes):
         return ExitCode.OUTPUT
     errors = {slot.name: slot.part.source_error for slot in lanes if slot.name not in guests}
     return min((exit_code_of(error) for error in errors.values() if error), default=ExitCode.DONE)

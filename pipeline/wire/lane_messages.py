@@ -22,6 +22,7 @@ __all__ = [
     "Posed",
     "Publish",
     "PublishEnd",
+    "PublishForget",
     "Recall",
     "Task",
     "Welcome",
@@ -109,8 +110,9 @@ class LaneReport:
     link_phase: LinkPhase | None = None
     link_since_s: float = 0.0
     link_why: str = ""
-    #: Connections that it had so far.
+    #: Connections that gave frames so far, those of earlier processes included, and the epoch of the next one.
     connections: int = 0
+    next_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +181,12 @@ class Publish:
 @dataclass(frozen=True, slots=True)
 class PublishEnd:
     """A lane has handed over its last message: the head's publisher need not wait for more."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishForget:
+    """A source has gone for good: nothing of it is to be kept once its messages are too old."""
 
     source: str

@@ -26,6 +26,7 @@ from posestream.pipeline.wire.lane_messages import (
     Posed,
     Publish,
     PublishEnd,
+    PublishForget,
     Recall,
     Task,
     Welcome,
@@ -80,6 +81,7 @@ __all__ = [
     # lane, head → publisher
     "Publish",
     "PublishEnd",
+    "PublishForget",
     "PublishStatus",
     # inside a replica
     "Fields",
@@ -148,6 +150,7 @@ Message = Union[  # noqa: UP007 - a runtime union of classes that is also walked
     Fields,
     Publish,
     PublishEnd,
+    PublishForget,
     PublishStatus,
     AddSource,
     RemoveSource,

@@ -152,7 +152,7 @@ class Sockets:
                 path.chmod(0o600)
                 self._files[path] = path.stat().st_ino
         except (zmq.ZMQError, OSError) as error:
-            raise SettingsError(f"cannot listen on {address}: {str(error.strerror).lower()}") from error
+            raise SettingsError(f"cannot listen on {address}: {zmq.strerror(error.errno or 0).lower()}") from error
         return str(socket.get_string(zmq.LAST_ENDPOINT)).rstrip("\0")
 
 

@@ -1,4 +1,4 @@
-"""Candidates and connections into people: globally best first, with merging."""
+"""Candidates and connections into people: best first, with merging."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = 1024
 def assemble(peaks: Peaks, connections: Connections) -> tuple[NDArray[np.intp], int]:
     """Join candidates into people; give each candidate's person (−1: nobody's) and the number of people.
 
-    Connections are taken the best first, whatever their limb. Two people who share no part become one; a connection
+    Connections are taken in their order, whatever their limb. Two people who share no part become one; a connection
     that would give a person two keypoints of the same part is passed over.
     """
     # At first each candidate is a person of its own, whose parts (one bit each) and members are at its number.

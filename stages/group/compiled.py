@@ -18,7 +18,7 @@ __all__ = ["CompiledDecoder", "NotCompiledError", "load"]
 
 MODULE = "posestream.stages.group._compiled"
 #: What this file expects of the module, which may have been left by an earlier version.
-INTERFACE = 1
+INTERFACE = 2
 #: What a user can do.
 _HELP = "install a C compiler and Python's headers, then install posestream again"
 
@@ -28,6 +28,7 @@ class NotCompiledError(Exception):
 
     def __init__(self, why: str, *, is_broken: bool) -> None:
         super().__init__(f"{why}: {_HELP}")
+        self.why, self.advice = why, _HELP
         #: True where there is one that should have been fit for use.
         self.is_broken = is_broken
 

@@ -47,7 +47,8 @@ class Group:
         """Group one frame's keypoints into people.
 
         Raises:
-            ValueError: the maps' channels are not the layout's, or there are too many cells.
+            ValueError: the maps' channels are not the layout's (heatmaps with or without the background, which is not
+                looked at), or there are too many cells.
         """
         self._check(maps)
         if min(maps.transform.width_px, maps.transform.height_px) < LEAST_SIDE_PX or not maps.pafs_chw.size:
@@ -58,10 +59,10 @@ class Group:
         return Poses(maps.key, people, found.truncated)
 
     def _check(self, maps: FieldMaps) -> None:
-        least = (len(self._layout.keypoints), self._layout.paf_count)
-        have = (len(maps.heatmaps_chw), len(maps.pafs_chw))
-        if have[0] < least[0] or have[1] < least[1] or maps.heatmaps_chw.shape[1:] != maps.pafs_chw.shape[1:]:
-            shapes = f"{maps.heatmaps_chw.shape} and {maps.pafs_chw.shape}"
+        heatmaps, pafs = maps.heatmaps_chw, maps.pafs_chw
+        has_parts = len(heatmaps) in (len(self._layout.keypoints), self._layout.heatmap_count)
+        if not has_parts or len(pafs) != self._layout.paf_count or heatmaps.shape[1:] != pafs.shape[1:]:
+            shapes = f"{heatmaps.shape} and {pafs.shape}"
             raise ValueError(f"field maps of {shapes} are not those of layout {self._layout.name}")
         _, height, width = maps.pafs_chw.shape
         if max(height, width) > MOST_SIDE:

@@ -35,6 +35,8 @@ class Connections:
     end: Numbers
     #: M means of the field along the limb, 0…1.
     score: Floats
+    #: M fields' means times the height of the lower end.
+    weight: Floats
 
 
 class LimbScorer:
@@ -74,7 +76,11 @@ class LimbScorer:
         # Equal weights keep the order of the pairs, so the same maps give the same people everywhere.
         kept = kept[np.argsort(-weight[kept], kind="stable")]
         return Connections(
-            frozen(limb[kept]), frozen(start[kept]), frozen(end[kept]), frozen(np.minimum(score[kept], np.float32(1)))
+            frozen(limb[kept]),
+            frozen(start[kept]),
+            frozen(end[kept]),
+            frozen(np.minimum(score[kept], np.float32(1))),
+            frozen(weight[kept]),
         )
 
     def _likely(self, pafs: Floats, first: Numbers, x: Floats, y: Floats) -> tuple[Numbers, Numbers, Numbers]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from posestream.stages.group.decoder import View
 from posestream.stages.group.zoom import ZOOM, zoomed
 from posestream.stages.items import frozen
 
@@ -57,31 +58,36 @@ class PeakFinder:
         self._threshold = threshold
         self._most_per_part = most_per_part
 
-    def __call__(self, heatmaps_khw: Floats) -> Peaks:
-        """Find the candidates of K parts in K×h×w finite heatmaps (background left out)."""
+    def __call__(self, heatmaps_khw: Floats, view: View) -> Peaks:
+        """Find the candidates of K parts in K×h×w finite heatmaps (background left out), in the picture."""
         maps = zoomed(heatmaps_khw)
         values, line = maps.ravel(), maps.shape[2]
         flat = _maxima(maps, self._threshold)
         offsets, bends = _log_parabola(values, flat, line)
-        curved = bends.min(axis=0, initial=np.inf) > LEAST_BEND
-        flat, offsets = flat[curved], offsets[:, curved]
+        x, y = _places(maps, flat, offsets)
+        # What lies in the letterbox's padding takes nobody's place.
+        is_inside = (x < np.float32(view.x_edge_map)) & (y < np.float32(view.y_edge_map))
+        kept = np.flatnonzero((bends.min(axis=0, initial=np.inf) > LEAST_BEND) & is_inside)
+        flat, x, y = flat[kept], x[kept], y[kept]
         part = flat // maps[0].size
         order = np.lexsort((-values[flat], part))
         part = part[order]
         rank = np.arange(len(part)) - np.searchsorted(part, part)
-        kept = rank < self._most_per_part
-        order = order[kept]
-        return _peaks(maps, flat[order], part[kept], offsets[:, order], truncated=not kept.all())
+        is_kept = rank < self._most_per_part
+        order = order[is_kept]
+        return _peaks(maps, flat[order], part[is_kept], x[order], y[order], truncated=not is_kept.all())
 
-    def highest(self, heatmaps_khw: Floats) -> Peaks:
-        """Find each part's highest point only, where it is above the threshold."""
+    def highest(self, heatmaps_khw: Floats, view: View) -> Peaks:
+        """Find each part's highest point in the picture only, where it is above the threshold."""
         maps = zoomed(heatmaps_khw)
-        by_part = maps.reshape(len(maps), -1)
+        rows, columns = ((np.arange(size) - 0.5) / ZOOM for size in maps.shape[1:])
+        is_inside = (rows < np.float32(view.y_edge_map))[:, None] & (columns < np.float32(view.x_edge_map))
+        by_part = np.where(is_inside, maps, np.float32(0)).reshape(len(maps), -1)
         where = by_part.argmax(axis=1)
         part = np.flatnonzero(by_part[np.arange(len(where)), where] > self._threshold)
         flat = where[part] + part * by_part.shape[1]
         offsets, _ = _log_parabola(maps.ravel(), flat, maps.shape[2])
-        return _peaks(maps, flat, part, offsets, truncated=False)
+        return _peaks(maps, flat, part, *_places(maps, flat, offsets), truncated=False)
 
 
 def _maxima(maps: Floats, threshold: float) -> Cells:
@@ -100,18 +106,24 @@ def _maxima(maps: Floats, threshold: float) -> Cells:
     return maxima
 
 
-def _peaks(maps: Floats, flat: Cells, part: Cells, offsets: NDArray[np.float64], *, truncated: bool) -> Peaks:
-    count, height, width = maps.shape
-    rows, columns = np.divmod(flat - part * (height * width), width)
+def _places(maps: Floats, flat: Cells, offsets: NDArray[np.float64]) -> tuple[Floats, Floats]:
+    """Give x and y in cells of the map."""
+    _, height, width = maps.shape
+    rows, columns = np.divmod(flat % (height * width), width)
     # The first row and column are the zeros before the map; the parabola needs both neighbours inside.
     x_offset = np.where((columns > 1) & (columns < width - 1), offsets[0], 0)
     y_offset = np.where((rows > 1) & (rows < height - 2), offsets[1], 0)
+    x, y = (columns - 0.5 + x_offset) / ZOOM, (rows - 0.5 + y_offset) / ZOOM
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def _peaks(maps: Floats, flat: Cells, part: Cells, x_map: Floats, y_map: Floats, *, truncated: bool) -> Peaks:
     return Peaks(
         frozen(part),
-        frozen(((columns - 0.5 + x_offset) / ZOOM).astype(np.float32)),
-        frozen(((rows - 0.5 + y_offset) / ZOOM).astype(np.float32)),
+        frozen(x_map),
+        frozen(y_map),
         frozen(np.minimum(maps.ravel().take(flat), np.float32(1))),
-        frozen(np.searchsorted(part, np.arange(count + 1))),
+        frozen(np.searchsorted(part, np.arange(len(maps) + 1))),
         bool(truncated),
     )
 

@@ -12,10 +12,13 @@ from posestream.stages.group.peaks import Peaks
 from posestream.stages.group.settings import GroupSettings
 from posestream.stages.items import frozen
 
-__all__ = ["SEEN_HALF_MAP", "People"]
+__all__ = ["LEAST_EXTENT_MAP", "SEEN_HALF_MAP", "People"]
 
 #: The extent (diagonal of the box) of a person whose score is halved for being small, in cells.
 SEEN_HALF_MAP = 8.0
+#: Nobody counts as smaller than so many cells, about a keypoint's own width in a heatmap: three sure keypoints of a
+#: face within a cell are somebody, though far away.
+LEAST_EXTENT_MAP = 2.0
 
 
 class People:
@@ -47,7 +50,7 @@ class People:
         within = np.flatnonzero((person >= 0) & (person == self._person_of[connections.end]))
         fields = np.bincount(person[within], connections.score[within], minlength=self._count)
         wide, high = self._extent(self._peaks.x_map), self._extent(self._peaks.y_map)
-        extent = np.sqrt(wide * wide + high * high)
+        extent = np.maximum(np.sqrt(wide * wide + high * high), LEAST_EXTENT_MAP)
         return np.minimum(fields / len(self._layout.limbs), 1) * extent / (extent + SEEN_HALF_MAP)
 
     def kept(self, scores: NDArray[np.float64], settings: GroupSettings, view: View) -> Found:

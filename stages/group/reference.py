@@ -9,10 +9,10 @@ from posestream.models.layout import Layout
 from posestream.stages.group.assemble import assemble
 from posestream.stages.group.decoder import MOST_FIELD, Found, View
 from posestream.stages.group.limbs import LimbScorer
+from posestream.stages.group.pairing import paired_first
 from posestream.stages.group.peaks import PeakFinder, Peaks
 from posestream.stages.group.people import People
 from posestream.stages.group.settings import GroupSettings
-from posestream.stages.items import frozen
 
 __all__ = ["NumpyDecoder"]
 
@@ -32,9 +32,9 @@ class NumpyDecoder:
         """Decode one frame's maps."""
         heatmaps = _plain(heatmaps_khw)
         if self._settings.single_person:
-            return self._single(_inside(self._find_peaks.highest(heatmaps), view), view)
-        peaks = _inside(self._find_peaks(heatmaps), view)
-        connections = self._score_limbs(_plain(pafs_chw), peaks)
+            return self._single(self._find_peaks.highest(heatmaps, view), view)
+        peaks = self._find_peaks(heatmaps, view)
+        connections = paired_first(peaks, self._score_limbs(_plain(pafs_chw), peaks))
         people = People(self._layout, peaks, *assemble(peaks, connections))
         return people.kept(people.scores(connections), self._settings, view)
 
@@ -44,22 +44,6 @@ class NumpyDecoder:
         score = sum(peaks.score.tolist()) / len(self._layout.keypoints)
         people = People(self._layout, peaks, np.zeros(len(peaks.part), np.intp), count)
         return people.kept(np.full(count, score), self._settings, view)
-
-
-def _inside(peaks: Peaks, view: View) -> Peaks:
-    """Leave out candidates outside the picture."""
-    is_inside = (peaks.x_map < np.float32(view.x_edge_map)) & (peaks.y_map < np.float32(view.y_edge_map))
-    if is_inside.all():
-        return peaks
-    part = peaks.part[is_inside]
-    return Peaks(
-        frozen(part),
-        frozen(peaks.x_map[is_inside]),
-        frozen(peaks.y_map[is_inside]),
-        frozen(peaks.score[is_inside]),
-        frozen(np.searchsorted(part, np.arange(len(peaks.first)))),
-        peaks.truncated,
-    )
 
 
 def _plain(maps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from posestream.models.layout import Layout
 from posestream.stages.errors import SettingsError
@@ -31,7 +35,7 @@ class GroupSettings:
     limb_threshold: float = 0.02
     #: Fraction of a limb's samples that must agree, 0…1.
     limb_agreement: float = 0.6
-    #: Keypoints a person has at least.
+    #: Keypoints a person has at least, 2 or more: limbs join people. With `single_person` 1 too.
     least_parts: int = 2
     #: Score a person has at least, 0…1.
     least_score: float = 0.01
@@ -45,12 +49,31 @@ class GroupSettings:
     implementation: Implementation = "auto"
 
     def __post_init__(self) -> None:
+        """Check types and ranges; numbers of other kinds, such as NumPy's, become Python's own.
+
+        Raises:
+            SettingsError: a value is none that the setting may have.
+        """
         for name in ("peak_threshold", "limb_threshold", "limb_agreement", "least_score"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"group.{name} = {getattr(self, name)} is outside 0…1")
+            self._take(name, Real, float, "a number of 0…1", lambda value: 0 <= value <= 1)
         for name in ("least_parts", "most_people", "most_peaks_per_part"):
-            if not 1 <= getattr(self, name) <= MOST:
-                raise SettingsError(f"group.{name} = {getattr(self, name)} is outside 1…{MOST}")
+            self._take(name, Integral, int, f"a whole number of 1…{MOST}", lambda value: 1 <= value <= MOST)
+        self._take("single_person", bool | np.bool_, bool, "true or false", (True, False).__contains__)
+        known = get_args(Implementation)
+        self._take("implementation", str, str, f"one of {', '.join(known)}", known.__contains__)
+        if self.least_parts < 2 and not self.single_person:
+            why = "people are joined by limbs, which have two ends, so that nobody has fewer than 2 keypoints"
+            raise SettingsError(f"group.least_parts = {self.least_parts}: {why}, except with group.single_person")
+
+    def _take(
+        self, name: str, kind: Any, made: Callable[[Any], Any], wanted: str, is_possible: Callable[[Any], bool]
+    ) -> None:
+        value = getattr(self, name)
+        # True and False count as numbers in Python, and here are none.
+        is_mistaken = isinstance(value, bool) and made is not bool
+        if is_mistaken or not isinstance(value, kind) or not is_possible(value):
+            raise SettingsError(f"group.{name} = {value!r} is not {wanted}")
+        object.__setattr__(self, name, made(value))
 
     def check_fits(self, layout: Layout) -> None:
         """Make sure that somebody of this layout can be found.

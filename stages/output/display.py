@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -24,6 +26,18 @@ __all__ = ["CvWindows", "Display", "DisplaySettings", "DisplaySink", "Windows"]
 
 #: Keys that close the windows: q and Esc.
 _CLOSING_KEYS = (ord("q"), ord("Q"), 27)
+#: Opens a window and closes it. That OpenCV has no windows at all is told when one is shown.
+_TRIAL = """
+import cv2
+try:
+    cv2.namedWindow("posestream", cv2.WINDOW_NORMAL)
+    cv2.waitKey(1)
+    cv2.destroyAllWindows()
+except cv2.error:
+    pass
+"""
+#: How long that may take, in seconds: a desktop on another host may be slow, and one that has gone never answers.
+_TRIAL_S = 20.0
 #: A window is this large at most to begin with; people can enlarge it.
 _MOST_WIDTH_PX, _MOST_HEIGHT_PX = 1280, 720
 
@@ -143,15 +157,15 @@ class Display:
 class CvWindows:
     """Windows that OpenCV opens.
 
+    Args:
+        check: makes sure that windows can be opened.
+
     Raises:
         OutputError: there is no desktop to open them on.
     """
 
-    def __init__(self) -> None:
-        # Qt ends the whole process where there is no desktop, so it is not to be tried.
-        has_desktop = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-        if sys.platform.startswith("linux") and not has_desktop:
-            raise OutputError("cannot open a window: there is no desktop (DISPLAY is not set); leave --display out")
+    def __init__(self, check: Callable[[], None] | None = None) -> None:
+        (check or _check_desktop)()
         self._opened: set[str] = set()
 
     def show(self, title: str, picture_bgr: NDArray[np.uint8]) -> None:
@@ -186,3 +200,26 @@ class CvWindows:
         """Close all windows."""
         self._opened.clear()
         cv2.destroyAllWindows()
+
+
+def _check_desktop() -> None:
+    """Raise OutputError where there is no desktop: Qt ends the whole process there, so another process tries it."""
+    if not sys.platform.startswith("linux"):
+        return
+    named = [f"{name}={os.environ[name]}" for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)]
+    if not named:
+        raise OutputError("cannot open a window: there is no desktop (DISPLAY is not set); leave --display out")
+    try:
+        code = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-P", "-c", _TRIAL],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_TRIAL_S,
+            check=False,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        code = 1
+    if code:
+        told = " and ".join(named)
+        raise OutputError(f"cannot open a window: no desktop answers at {told}; mend that, or leave --display out")

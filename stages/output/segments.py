@@ -21,7 +21,7 @@ __all__ = ["SegmentPlan", "SegmentedSink", "check_no_segments", "has_segments"]
 
 _log = logging.getLogger(__name__)
 
-#: Digits of a segment's number.
+#: Digits of a segment's number at least: the millionth has one more.
 _DIGITS = 6
 
 SinkT = TypeVar("SinkT", Sink, PictureSink)
@@ -33,7 +33,7 @@ class SegmentPlan:
 
     #: Seconds of the source's own clock, for live sources and pictures of this machine's.
     seconds: float
-    #: Bytes; None: no bound.
+    #: Bytes of all files together, the one that is being written included; None: no bound.
     quota_bytes: int | None = None
 
 
@@ -42,6 +42,9 @@ class SegmentedSink(Generic[SinkT]):
 
     What goes on after a kill does so in a further file. Of lines and rows nothing is missing and nothing double then;
     a video begins with the next picture that is drawn.
+
+    A file that has half of the quota is followed by the next one before its seconds are over, so that not all is gone
+    when the oldest goes. Room is made before each write, for as much as the files have grown by at most at one time.
 
     Args:
         make: makes the sink of a file.
@@ -59,6 +62,11 @@ class SegmentedSink(Generic[SinkT]):
         self._goes_on = False
         self._held: Held | None = None
         self._begun_s = 0.0
+        #: Of the present file what it had when last looked at, and of those before it what they have, in bytes.
+        self._bytes = 0
+        self._bytes_before = 0
+        #: The most by which a file has grown from one look to the next, in bytes.
+        self._growth = 0
 
     @property
     def name(self) -> str:
@@ -109,9 +117,10 @@ class SegmentedSink(Generic[SinkT]):
         if self._held is not None and ended.frame.key.seq < self._held.next_seq:
             return
         now_s = _time_of(ended.frame, is_live=self._info.is_live)
-        if self._sink is None or not 0 <= now_s - self._begun_s < self._plan.seconds:
+        if self._sink is None or not 0 <= now_s - self._begun_s < self._plan.seconds or self._is_large():
             self._begin(now_s)
         if self._sink is not None:
+            self._make_room()
             self._sink.write(ended, *picture)
 
     def close(self) -> None:
@@ -123,10 +132,12 @@ class SegmentedSink(Generic[SinkT]):
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.close()
+            self._look()
 
     def _begin(self, now_s: float) -> None:
         self.close()
-        self._keep_quota()
+        self._bytes_before = sum(size for _, size in self._sizes())
+        self._bytes = 0
         self._number += 1
         self._begun_s = now_s
         sink = self._make(_segment_path(self._path, self._number))
@@ -134,19 +145,43 @@ class SegmentedSink(Generic[SinkT]):
             sink.open(self._info)
         self._sink = sink
 
-    def _keep_quota(self) -> None:
-        """Remove the oldest files while all of them have too much."""
+    def _is_large(self) -> bool:
+        """True if the present file has half of the quota, or would with the next write."""
         if self._plan.quota_bytes is None:
+            return False
+        self._look()
+        return self._bytes > 0 and 2 * (self._bytes + self._growth) > self._plan.quota_bytes
+
+    def _look(self) -> None:
+        """Note how much the present file has."""
+        try:
+            size = _segment_path(self._path, self._number).stat().st_size
+        except OSError:
+            size = 0  # a video has no name before it has pictures
+        self._growth = max(self._growth, size - self._bytes)
+        self._bytes = size
+
+    def _make_room(self) -> None:
+        """Remove the oldest files while all of them might have too much after the next write."""
+        quota = self._plan.quota_bytes
+        if quota is None or self._bytes_before + self._bytes + self._growth <= quota:
             return
-        found = [(path, path.stat().st_size) for _, path in _segments(self._path)]
-        total = sum(size for _, size in found)
-        for path, size in found[:-1]:
-            if total <= self._plan.quota_bytes:
+        found = self._sizes()
+        self._bytes_before = sum(size for _, size in found)
+        # Until the present file has something, the one before it tells where to go on.
+        for path, size in found if self._bytes else found[:-1]:
+            if self._bytes_before + self._bytes + self._growth <= quota:
                 return
             with output_errors(path):
                 path.unlink(missing_ok=True)
-            total -= size
+            self._bytes_before -= size
             _log.info("%s was removed, the oldest file of a recording that has reached its quota", path)
+
+    def _sizes(self) -> list[tuple[Path, int]]:
+        """List the files before the present one, the oldest first, and what each has in bytes."""
+        present = self._number if self._sink is not None else None
+        with output_errors(self._path):
+            return [(path, path.stat().st_size) for number, path in _segments(self._path) if number != present]
 
 
 def check_no_segments(path: Path) -> None:
@@ -157,7 +192,9 @@ def check_no_segments(path: Path) -> None:
     """
     found = next(_segments(path), None)
     if found is not None:
-        raise SettingsError(f"output {found[1]} exists; give another path or allow overwriting (--overwrite)")
+        raise SettingsError(
+            f"output {found[1]} exists; give another path or allow overwriting (--overwrite, output.overwrite)"
+        )
 
 
 def has_segments(path: Path) -> bool:
@@ -170,7 +207,7 @@ def _segments(path: Path) -> Iterator[tuple[int, Path]]:
     found = []
     for one in path.parent.glob(f"{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
         number = one.name[len(path.stem) + 1 : len(one.name) - len(path.suffix)]
-        if len(number) == _DIGITS and number.isdecimal():
+        if number.isdecimal() and number == f"{int(number):0{_DIGITS}d}":
             found.append((int(number), one))
     return iter(sorted(found))
 

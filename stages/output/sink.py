@@ -136,7 +136,9 @@ def check_free(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None
     if any(_is_same(path, source) for source in inputs):
         raise SettingsError(f"output {path} is also an input; give another path")
     if not overwrite and path.is_file():
-        raise SettingsError(f"output {path} exists; give another path or allow overwriting (--overwrite)")
+        raise SettingsError(
+            f"output {path} exists; give another path or allow overwriting (--overwrite, output.overwrite)"
+        )
 
 
 def check_writable(path: Path) -> None:
@@ -168,7 +170,7 @@ def check_folder_free(folder: Path, pattern: str, overwrite: bool, inputs: Itera
     if not overwrite and next(folder.glob(pattern), None) is not None:
         raise SettingsError(
             f"output folder {folder} has {pattern} files already; give another folder or allow "
-            "overwriting (--overwrite)"
+            "overwriting (--overwrite, output.overwrite)"
         )
 
 
@@ -233,5 +235,6 @@ _ADVICE = {
     errno.EISDIR: "give the path of a file",
     errno.EPIPE: "keep the program that reads it running",
     errno.EIO: "check the disk",
+    errno.EBADF: "open it, or write to a file",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
 }

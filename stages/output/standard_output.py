@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -23,8 +24,11 @@ class StandardOutput:
     """
 
     def __init__(self) -> None:
+        if sys.__stdout__ is None:
+            # What has its number by now is another file.
+            raise OSError(errno.EBADF, "it is closed")
         # A descriptor of its own: closing it leaves the process its standard output.
-        self._descriptor = os.dup(sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        self._descriptor = os.dup(sys.__stdout__.fileno())
         self._is_open = True
 
     def __enter__(self) -> StandardOutput:

@@ -10,7 +10,7 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.redact import is_url, redacted
 from posestream.stages.source.place import is_there
 
-__all__ = ["LIVE_SCHEMES", "checked_address", "holds_port"]
+__all__ = ["LIVE_SCHEMES", "SCHEMES", "checked_address", "holds_port"]
 
 #: Schemes that take a port of this host for as long as a connection is there.
 _PORT_HOLDERS = ("udp", "rtp")
@@ -18,10 +18,12 @@ _PORT_HOLDERS = ("udp", "rtp")
 LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp")
 #: Schemes of which what has a duration is a recording.
 _OTHER_SCHEMES = ("http", "https", "file")
+#: All that an address may have.
+SCHEMES = (*LIVE_SCHEMES, *_OTHER_SCHEMES)
 #: Those that cannot do without a host; the others may listen.
 _WITH_HOST = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https")
 #: A scheme with too few slashes.
-_FEW_SLASHES = re.compile(rf"(?i)({'|'.join((*LIVE_SCHEMES, *_OTHER_SCHEMES))}):(?!//)")
+_FEW_SLASHES = re.compile(rf"(?i)({'|'.join(SCHEMES)}):(?!//)")
 #: How what would end the password is written in it.
 _HINT = "in a user or password write / as %2F, ? as %3F, # as %23 and @ as %40"
 
@@ -46,9 +48,8 @@ def checked_address(url: str) -> str:
     scheme = scheme.lower()
     if scheme == "file":
         return _path(url, rest)
-    if scheme not in (*LIVE_SCHEMES, *_OTHER_SCHEMES):
-        known = ", ".join((*LIVE_SCHEMES, *_OTHER_SCHEMES))
-        raise SettingsError(f"source {redacted(url)}: {scheme}:// is not known; known are: {known}")
+    if scheme not in SCHEMES:
+        raise SettingsError(f"source {redacted(url)}: {scheme}:// is not known; known are: {', '.join(SCHEMES)}")
     complaint = _complaint(scheme, rest)
     if complaint:
         raise SettingsError(f"source {redacted(url)}: {complaint}")

@@ -12,9 +12,9 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from posestream.stages.source.container import ContainerSource
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 from posestream.stages.source.trouble import LinkError
 
 __all__ = ["CameraSource"]

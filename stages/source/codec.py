@@ -33,6 +33,9 @@ _FILTERS = {
 }
 #: A stream of which fewer than one picture comes out of so many packets is not decoded but guessed at.
 _MOST_PACKETS = 20
+#: Nor is one of which a larger part of the packets is refused: H.264's decoder makes pictures of noise too (measured:
+#: of MPEG-2 it refuses four packets of five, and gives an old picture for each sixth).
+_MOST_REFUSED = 0.5
 
 
 class StreamCodec:
@@ -54,6 +57,11 @@ class StreamCodec:
 
     def __repr__(self) -> str:
         return f"<StreamCodec {self._name} live={self._is_live} lost={self.is_lost}>"
+
+    @property
+    def reorders(self) -> bool:
+        """True if pictures may be shown in another order than that of their packets."""
+        return bool(self._context.has_b_frames)
 
     def decode(self, packet: Packet[VideoStream] | None) -> Sequence[VideoFrame]:
         """Give the pictures that a packet completes; None asks for those that are left.
@@ -95,13 +103,13 @@ class DecodeRate:
     def __init__(self, patience_s: float) -> None:
         self.patience_s = patience_s
         self._since_s: float | None = None
-        self._packets = self._frames = 0
+        self._packets = self._frames = self._refused = 0
 
     def __repr__(self) -> str:
-        return f"<DecodeRate {self._frames} pictures of {self._packets} packets>"
+        return f"<DecodeRate {self._frames} pictures of {self._packets} packets, {self._refused} refused>"
 
-    def is_lost(self, now_s: float, frames: int) -> bool:
-        """Note a packet and how many pictures it gave; True once too few have come for too long.
+    def is_lost(self, now_s: float, frames: int, *, is_refused: bool = False) -> bool:
+        """Note a packet, its pictures, and whether it was refused; True once too few pictures have come for too long.
 
         It is counted from the first picture on: for that one a source has its own time.
         """
@@ -110,10 +118,11 @@ class DecodeRate:
             return False
         self._packets += 1
         self._frames += frames
+        self._refused += is_refused
         if now_s - self._since_s < self.patience_s:
             return False
-        is_lost = self._frames * _MOST_PACKETS < self._packets
-        self._since_s, self._packets, self._frames = now_s, 0, 0
+        is_lost = self._frames * _MOST_PACKETS < self._packets or self._refused > _MOST_REFUSED * self._packets
+        self._since_s, self._packets, self._frames, self._refused = now_s, 0, 0, 0
         return is_lost
 
 

@@ -17,13 +17,14 @@ from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.orientation import Orientation
 from posestream.stages.picture import VideoPicture
-from posestream.stages.source.decode import Decoded, Decoder, Stamp, now, video_stream
+from posestream.stages.source.decode import Decoded, Decoder, frame_rate, video_stream
 from posestream.stages.source.frame_gate import FrameGate
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
 from posestream.stages.source.name import derive_names, redacted
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import Policy, SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 from posestream.stages.source.trouble import LinkError
 
 __all__ = ["ContainerSource"]
@@ -168,7 +169,7 @@ class ContainerSource(ClosedAtExit):
             name=self._name,
             width=picture.width,
             height=picture.height,
-            rate=stream.average_rate or stream.guessed_rate or None,
+            rate=frame_rate(stream),
             frame_count=None if self._is_live and settings.max_frames is None else count,
             duration_s=duration_s,
             is_live=self._is_live,

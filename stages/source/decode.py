@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,31 +10,19 @@ from fractions import Fraction
 import cv2  # noqa: F401 — before av: the other order hangs imshow
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.format import Flags
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from posestream.stages.source.codec import DecodeRate, StreamCodec
+from posestream.stages.source.pending import Pending
+from posestream.stages.source.stamp import Stamp, now
 
-__all__ = ["Decoded", "Decoder", "Stamp", "now", "video_stream"]
+__all__ = ["Decoded", "Decoder", "frame_rate", "video_stream"]
 
 #: Rate that is taken for granted where a stream has neither timestamps nor a rate, in frames per second.
 _RATE_GUESS = Fraction(25)
-#: Packets that a decoder can hold back before their frame comes (H.264: 16 pictures, and as many threads).
-_MAX_HELD = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """One instant on both clocks."""
-
-    mono_s: float
-    wall_s: float
-
-
-def now() -> Stamp:
-    """Read both clocks."""
-    return Stamp(time.monotonic(), time.time())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +42,18 @@ def video_stream(container: InputContainer) -> VideoStream | None:
     streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
     best = container.streams.best("video")
     return best if best in streams else next(iter(streams), None)
+
+
+def frame_rate(stream: VideoStream) -> Fraction | None:
+    """Tell a stream's frames per second; None where nothing tells.
+
+    Formats without times (raw H.264) have no average: FFmpeg then gives a default of its own as that, but reads the
+    true rate in the stream.
+    """
+    rates = (stream.average_rate, stream.guessed_rate)
+    if Flags.no_timestamps in Flags(stream.container.format.flags):
+        rates = rates[::-1]
+    return rates[0] or rates[1] or None
 
 
 class Decoder:
@@ -80,9 +79,7 @@ class Decoder:
         self._container = container
         self._stream = stream
         self._clock = clock
-        #: When each packet that may still be in the decoder came, by its timestamp. PyAV could carry an object
-        #: through the decoder, but frees it from FFmpeg's threads, which waits for the GIL that closing holds.
-        self._stamps: dict[int, Stamp] = {}
+        self._pending = Pending()
         self._last_pts: int | None = None
         #: Video packets that came off the container, decodable or not.
         self.packet_count = 0
@@ -112,20 +109,21 @@ class Decoder:
             count = sum(decoded.frame is not None for decoded in frames)
             if self._codec.is_lost:
                 self.given_up = "its codec has changed"
-            elif self._rate.is_lost(stamp.mono_s, count):
-                self.given_up = f"nothing of it could be decoded for {self._rate.patience_s:g} s"
+            elif self._rate.is_lost(stamp.mono_s, count, is_refused=count < len(frames)):
+                self.given_up = f"next to nothing of it could be decoded for {self._rate.patience_s:g} s"
             if self.given_up:
                 return
         try:
             rest = self._codec.decode(None)
         except FFmpegError:
-            return
+            rest = []
         for frame in rest:
-            yield self._of(frame, self._clock())
+            yield from self._of(frame, self._clock())
+        yield from self._lost()
 
     def step_pts(self) -> int:
         """Tell how long one frame lasts at the stream's rate, in units of the time base, at least 1."""
-        rate = self._stream.average_rate or self._stream.guessed_rate or _RATE_GUESS
+        rate = frame_rate(self._stream) or _RATE_GUESS
         return max(1, round(1 / (rate * (self._stream.time_base or Fraction(1, 1000)))))
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
@@ -147,9 +145,13 @@ class Decoder:
         try:
             frames = self._codec.decode(packet)
         except FFmpegError:
-            pts = packet.pts if packet.pts is not None else packet.dts
-            return [Decoded(None, self._ordered(pts), stamp, pts)]
-        return [self._of(frame, stamp) for frame in frames]
+            when = _time_of(packet)
+            if when is None:
+                return [Decoded(None, self._ordered(None), stamp)]
+            self._pending.fail(when, stamp)
+            # Where frames leave in the order of their packets, none can come any more that would be before it.
+            return [] if self._codec.reorders and not self._pending.is_full else self._lost(when + 1)
+        return [decoded for frame in frames for decoded in self._of(frame, stamp)]
 
     def _note(self, packet: Packet[VideoStream], stamp: Stamp) -> None:
         if not self.packet_count:
@@ -159,25 +161,29 @@ class Decoder:
         if packet.dts is not None and self._first_dts is not None:
             self.stored_pts = packet.dts - self._first_dts + (packet.duration or 0)
         self.is_cut = packet.is_corrupt
-        when = packet.pts if packet.pts is not None else packet.dts
-        if when is None:
-            return
-        self._stamps[when] = stamp
-        while len(self._stamps) > _MAX_HELD:
-            del self._stamps[next(iter(self._stamps))]
-        self._reach(when + (packet.duration or 0))
+        when = _time_of(packet)
+        if when is not None:
+            self._pending.add(when, stamp)
+            self._reach(when + (packet.duration or 0))
 
     def _reach(self, pts: int) -> None:
         self.end_pts = pts if self.end_pts is None else max(pts, self.end_pts)
 
-    def _of(self, frame: VideoFrame, stamp: Stamp) -> Decoded:
+    def _of(self, frame: VideoFrame, stamp: Stamp) -> list[Decoded]:
+        """Give a frame that came, after those that did not come and would have been before it."""
         when = frame.pts
         if when is None:
             # Packets that tell only when they are decoded (AVI): pictures leave in order of presentation, so the
             # earliest time still waiting is this one's. The frame's own `dts` is late by the decoder's delay.
-            when = min(self._stamps, default=frame.dts)
-        captured = stamp if when is None else self._stamps.pop(when, stamp)
-        return Decoded(frame, self._ordered(when), captured, when)
+            earliest = self._pending.earliest
+            when = frame.dts if earliest is None else earliest
+        if when is None:
+            return [Decoded(frame, self._ordered(None), stamp)]
+        lost = self._lost(when)
+        return [*lost, Decoded(frame, self._ordered(when), self._pending.take(when, stamp), when)]
+
+    def _lost(self, when: int | None = None) -> list[Decoded]:
+        return [Decoded(None, self._ordered(pts), stamp, pts) for pts, stamp in self._pending.lost(when)]
 
     def _ordered(self, pts: int | None) -> int:
         """Give a frame's timestamp, made up from the rate where it is missing or not after the one before."""
@@ -193,3 +199,8 @@ class Decoder:
         self._last_pts = pts
         self._reach(pts)
         return pts
+
+
+def _time_of(packet: Packet[VideoStream]) -> int | None:
+    """Tell when a packet's picture is shown or, where it does not say that, decoded."""
+    return packet.pts if packet.pts is not None else packet.dts

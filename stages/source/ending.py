@@ -11,7 +11,7 @@ from av import time_base as units_per_s
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from posestream.stages.source.decode import Decoder
+from posestream.stages.source.decode import Decoder, frame_rate
 
 __all__ = ["Promise", "told_end"]
 
@@ -57,7 +57,7 @@ class Promise:
         return cls(
             first_pts=stream.start_time or 0,
             time_base=time_base,
-            rate=stream.average_rate or stream.guessed_rate or None,
+            rate=frame_rate(stream),
             frames=stream.frames or None,
             video_s=video_s,
             duration_s=video_s if video_s is not None else whole_s,

@@ -11,16 +11,17 @@ from fractions import Fraction
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.redact import redacted
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.link import Link
 from posestream.stages.source.link_state import ABSENCES, LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
 from posestream.stages.source.mailbox import Mailbox
 from posestream.stages.source.name import derive_names
+from posestream.stages.source.port import NoPort, Port
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.reader import Connect, Reader
 from posestream.stages.source.reconnect import Backoff
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 from posestream.stages.source.trouble import LinkError
 
 __all__ = ["LiveSource"]
@@ -37,6 +38,8 @@ _PROVEN_S = 5.0
 _MOST_HUNG = 3
 #: Longest wait between two looks at the clock, in seconds.
 _LOOK_S = 0.5
+#: How long one of them has to let go of its port before that is taken from it, in seconds.
+_LET_GO_S = 1.0
 #: How long the readers have to let go of their connections when the source is closed, in seconds.
 _CLOSE_S = 0.2
 #: What is worth a warning in the log; the others are news.
@@ -60,8 +63,8 @@ class LiveSource(ClosedAtExit):
         settings: which source, and how patient.
         connect: makes the source of one connection.
         is_lasting: False for what ends when its first connection does; a recording turns out to be one.
-        holds_port: True where a connection takes a port of this host, which the next one needs: one that gave frames is
-            not given up for its silence but ends by itself, and none is begun before the one before has let go.
+        port: what a connection takes of this host, and the next one needs: one that gave frames is not given up while
+            nothing at all comes there but ends by itself, and none is begun before the one before has let go.
         clock: reads both clocks.
     """
 
@@ -71,13 +74,13 @@ class LiveSource(ClosedAtExit):
         connect: Connect,
         *,
         is_lasting: bool = True,
-        holds_port: bool = False,
+        port: Port | None = None,
         clock: Callable[[], Stamp] = now,
     ) -> None:
         self._settings = settings
         self._connect = connect
         self._is_lasting = is_lasting
-        self._holds_port = holds_port
+        self._port = port or NoPort()
         self._clock = clock
         self._name = settings.name or derive_names([settings.url])[0]
         #: Its connection: how it is, and what others wish of it.
@@ -87,6 +90,7 @@ class LiveSource(ClosedAtExit):
         self._info: SourceInfo | None = None
         self._attempt: _Attempt | None = None
         self._retry_at_s = 0.0
+        self._given_up_s = 0.0
         self._hung: list[Reader] = []
         #: What came before it was known how large the pictures are.
         self._first: deque[Frame] = deque()
@@ -178,8 +182,11 @@ class LiveSource(ClosedAtExit):
         if now_s < self._retry_at_s:
             self.link.changed.wait(min(_LOOK_S, self._retry_at_s - now_s))
             return
-        if self._hung and (self._holds_port or len(self._hung) >= _MOST_HUNG):
-            told = "the earlier connection lets go of its port" if self._holds_port else None
+        is_taken = bool(self._hung) and self._port.is_taken
+        if is_taken and now_s - self._given_up_s >= _LET_GO_S:
+            self._port.take_back()
+        elif is_taken or len(self._hung) >= _MOST_HUNG:
+            told = "the earlier connection lets go of its port" if is_taken else None
             self._go(LinkPhase.BACKING_OFF, told or f"{len(self._hung)} earlier connections hang")
             # A reader's end is told before its thread has ended, so time is looked at too.
             self.link.changed.wait(_LOOK_S)
@@ -242,8 +249,8 @@ class LiveSource(ClosedAtExit):
             silence_s = self._info.silence_s if self._info is not None else 0.0
             silent_s = now_s - max(heard_s or 0.0, attempt.live_s)
             patience_s = max(waits.stall_s, silence_s)
-        keeps = self._holds_port and attempt.live_s is not None
-        if silent_s >= patience_s and self._is_lasting and not keeps:
+        is_patient = self._port.is_held and attempt.live_s is not None
+        if silent_s >= patience_s and self._is_lasting and not (is_patient and not self._port.hears()):
             what = "it did not connect or gave no picture" if attempt.live_s is None else "nothing came"
             self._lose(f"{what} for {patience_s:g} s", is_refused=False)
             return
@@ -266,6 +273,7 @@ class LiveSource(ClosedAtExit):
     def _give_up(self) -> None:
         if self._attempt is not None:
             self._attempt.reader.give_up()
+            self._given_up_s = self._clock().mono_s
             self._hung.append(self._attempt.reader)
             self._attempt = None
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from posestream.stages.items import Frame, Reason
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.protocol import SourceInfo
+from posestream.stages.source.stamp import Stamp, now
 
 __all__ = ["Mailbox"]
 

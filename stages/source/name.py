@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 from itertools import takewhile
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
@@ -30,16 +30,16 @@ def is_camera(url: str) -> bool:
     return _CAMERA.match(url) is not None
 
 
-def derive_names(urls: Iterable[str], taken: Collection[str] = ()) -> list[str]:
+def derive_names(urls: Iterable[str], taken: Container[str] = (), past: Container[str] = ()) -> list[str]:
     """Give each address a name of its own: its stem, folder, host or camera number; clashes get -2, -3 and so on.
 
-    `taken` are names that are in use already.
+    `taken` are names that are in use already, `past` those that were.
     """
     names: list[str] = []
     for url in urls:
         name = base = _derived(url)
         count = 1
-        while name in names or name in taken:
+        while name in names or name in taken or name in past:
             count += 1
             name = f"{base}-{count}"
         names.append(name)

@@ -7,15 +7,17 @@ from dataclasses import replace
 
 from posestream.stages.source.address import holds_port
 from posestream.stages.source.camera import CameraSource
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.hardware import check_hardware
+from posestream.stages.source.line_protocol import check_protocol
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.name import derive_names, is_camera, is_url, redacted
 from posestream.stages.source.paced import PacedSource
-from posestream.stages.source.pictures import PictureSource, is_pictures, looked_at
+from posestream.stages.source.pictures import PictureSource, has_pictures, is_pictures, looked_at
 from posestream.stages.source.place import is_there
+from posestream.stages.source.port import UdpPort
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.stream import (
     STANDARD_INPUT,
     StreamSource,
@@ -49,8 +51,9 @@ def is_standard_input(url: str) -> bool:
 
 
 def is_missing(url: str) -> bool:
-    """True for the address of a file that is not there; others can be known only when they are opened."""
-    return _kind(url) is _video_file and not is_there(url)
+    """True for a file, folder or pattern that is not there; others can be known only when they are opened."""
+    kind = _kind(url)
+    return (kind is _video_file and not is_there(url)) or (kind is PictureSource and not has_pictures(url))
 
 
 def is_kept(settings: SourceSettings) -> bool:
@@ -67,9 +70,10 @@ def open_source(settings: SourceSettings) -> Source:
     """Make the source that an address means; its `open` does the work and finds what is wrong.
 
     Raises:
-        SettingsError: something was asked for that this kind of source does not have.
+        SettingsError: something was asked for that this kind of source, or this machine, does not have.
     """
     check_hardware(settings.hwaccel)
+    check_protocol(settings.url)
     return _kind(settings.url)(settings)
 
 
@@ -92,7 +96,7 @@ def _stream(settings: SourceSettings) -> Source:
         settings,
         lambda clock: StreamSource(inner, clock),
         is_lasting=is_lasting,
-        holds_port=holds_port(settings.url),
+        port=UdpPort(settings.url) if holds_port(settings.url) else None,
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from posestream.stages.items import Frame
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.protocol import ClosedAtExit, Source, SourceInfo
 from posestream.stages.source.settings import Policy, SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 
 __all__ = ["PacedSource"]
 

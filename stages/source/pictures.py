@@ -17,14 +17,14 @@ from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.orientation import UPRIGHT
 from posestream.stages.picture import ArrayPicture
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.place import is_folder, is_there
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.region import RegionOfInterest
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 
-__all__ = ["PictureSource", "is_pictures", "looked_at"]
+__all__ = ["PictureSource", "has_pictures", "is_picture", "is_pictures", "looked_at"]
 
 #: What a picture's file name ends with; all of these OpenCV's wheels can read.
 _SUFFIXES = frozenset(
@@ -39,9 +39,18 @@ _VIDEO_ONLY = ("kind", "realtime", "transport", "policy", "max_age_s", "fps", "h
 def is_pictures(url: str) -> bool:
     """True for a picture file's name, an existing folder and a glob pattern."""
     path = Path(url)
-    if is_folder(path) or _is_picture(path):
+    if is_folder(path) or is_picture(path):
         return True
     return glob.has_magic(url) and not is_there(path)
+
+
+def has_pictures(url: str) -> bool:
+    """True if at least one picture lies where an address of pictures says; none is read."""
+    try:
+        _listed(url)
+    except SourceError:
+        return False
+    return True
 
 
 def looked_at(url: str) -> set[Path]:
@@ -55,7 +64,8 @@ def looked_at(url: str) -> set[Path]:
     return {folder, *pictures, *(picture.parent for picture in pictures)}
 
 
-def _is_picture(path: Path) -> bool:
+def is_picture(path: Path) -> bool:
+    """True where a file's name is that of a picture."""
     return path.suffix.lower() in _SUFFIXES
 
 
@@ -158,7 +168,7 @@ def _listed(url: str) -> tuple[Path, list[Path]]:
             return path.parent, [path]
         else:
             raise SourceError(f"{url} does not exist")
-        pictures = sorted((p for p in found if _is_picture(p) and p.is_file()), key=_natural)
+        pictures = sorted((p for p in found if is_picture(p) and p.is_file()), key=_natural)
     except OSError as error:
         raise SourceError(f"{url} cannot be read: {error.strerror or error}") from error
     if not pictures:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from posestream.stages.source.decode import Decoded, Stamp
+from posestream.stages.source.decode import Decoded
+from posestream.stages.source.stamp import Stamp
 
 __all__ = ["played_out"]
 

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.mailbox import Mailbox
 from posestream.stages.source.protocol import Source
+from posestream.stages.source.stamp import Stamp
 
 __all__ = ["Connect", "Reader"]
 

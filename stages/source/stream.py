@@ -20,11 +20,12 @@ from posestream.stages.picture import VideoPicture
 from posestream.stages.redact import is_url
 from posestream.stages.source.address import LIVE_SCHEMES, holds_port
 from posestream.stages.source.container import ContainerSource
-from posestream.stages.source.decode import Decoded, Stamp, now
+from posestream.stages.source.decode import Decoded
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.playout import played_out
 from posestream.stages.source.protocol import SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings, Transport
+from posestream.stages.source.stamp import Stamp, now
 from posestream.stages.source.trouble import link_error
 from posestream.stages.source.video import VideoFileSource
 

@@ -14,10 +14,10 @@ from posestream.stages.color import ColorTags
 from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.picture import ArrayPicture
-from posestream.stages.source.decode import Stamp, now
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.protocol import ClosedAtExit, SourceInfo
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 
 __all__ = ["SyntheticSource", "is_synthetic"]
 

@@ -15,10 +15,11 @@ from av.video.stream import VideoStream
 
 from posestream.stages.errors import SourceError
 from posestream.stages.source.container import ContainerSource
-from posestream.stages.source.decode import Decoded, Stamp, now
+from posestream.stages.source.decode import Decoded
 from posestream.stages.source.ending import Promise, told_end
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp, now
 from posestream.stages.source.transport_stream import ends_in_mid_packet
 
 __all__ = ["VideoFileSource"]

@@ -13,7 +13,7 @@ from posestream.models.weights import Weights
 INT8, THIN = "human-pose-estimation-0001-int8", "mobilenet-thin"
 REGISTRY = load_registry([])
 #: What the reason says of the device where there is no GPU.
-NO_GPU = "; cpu: no cuda is here and no opencv-cuda is here"
+NO_GPU = "; the device is cpu, since no cuda is here and no opencv-cuda is here"
 
 
 class FakeStore:
@@ -78,7 +78,7 @@ def test_reason_tells_why_a_gpu_is_not_used(monkeypatch):
     )
     choice = choose("auto", "auto", FakeStore([THIN, INT8]), REGISTRY)
     assert choice.device == "cpu"
-    assert choice.reason.endswith("; cpu: a GPU is here, no libcublas and no opencv-cuda is here")
+    assert choice.reason.endswith("; the device is cpu, since a GPU is here, no libcublas and no opencv-cuda is here")
 
 
 def test_reason_tells_why_another_was_passed_over():
@@ -160,7 +160,7 @@ def test_auto_device_follows_its_order(devices, here, able, expected):
         registry[THIN] = dataclasses.replace(REGISTRY[THIN], devices=able)
     choice = choose(THIN, "auto", FakeStore([THIN]), registry)
     assert choice.device == expected
-    assert f"; {expected}: " in choice.reason
+    assert f"; the device is {expected}, " in choice.reason
 
 
 def test_auto_without_a_device_tells_why(devices):

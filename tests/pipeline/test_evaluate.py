@@ -103,8 +103,28 @@ def test_nobody_found_is_zero(labelled: Path, tmp_path: Path) -> None:
 
     figures = evaluate(labels, nobody, LAYOUT, tmp_path / "results.json")
 
-    assert figures["AP"] == 0.0
+    assert [figures[name] for name in ("AP", "AP50", "AP75", "AR")] == [0.0] * 4
     assert json.loads((tmp_path / "results.json").read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("is_anybody_found", [False, True])
+@pytest.mark.parametrize(("area", "empty", "full"), [(99.0**2, "APm", "APl"), (50.0**2, "APl", "APm")])
+def test_a_size_that_nobody_has_has_no_figure(
+    labelled: Path, people: np.ndarray, area: float, empty: str, full: str, is_anybody_found: bool
+) -> None:
+    """Where nobody of a size is labelled its figure is null, neither −1 nor 0; the other one's is a number."""
+    pytest.importorskip("pycocotools")
+    truth = json.loads((labelled / "truth.json").read_text("utf-8"))
+    for annotation in truth["annotations"]:
+        annotation["area"] = area
+    (labelled / "truth.json").write_text(json.dumps(truth), "utf-8")
+    labels = Labels(labelled / "truth.json")
+    found = posed(labelled, labels, people) if is_anybody_found else [Timed(7, Poses(FrameKey("x", 0), ()), 0.1, 0.1)]
+
+    figures = json.loads(json.dumps(evaluate(labels, found, LAYOUT)))
+
+    assert figures[empty] is None
+    assert figures[full] == (1.0 if is_anybody_found else 0.0)
 
 
 def test_results_are_in_cocos_order_and_count_from_pixel_centres() -> None:
@@ -194,6 +214,30 @@ def test_results_that_cannot_be_written_are_refused_first(labelled: Path) -> Non
     # The next thing that is wrong is told where the results may be replaced.
     with pytest.raises(SourceError, match=r"missing\.json"):
         CliRunner().invoke(eval_command, [*command, str(labelled / "file"), "--overwrite"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", ["pictures/one.png", "pictures/nobody.png", "elsewhere.png", "link.json"])
+def test_results_never_replace_an_input(labelled: Path, name: str) -> None:
+    """No picture of the folder, nor one that the annotations name elsewhere, is written over, even with --overwrite."""
+    pytest.importorskip("pycocotools")
+    pictures = labelled / "pictures"
+    pictures.mkdir()
+    for path in (pictures / "nobody.png", labelled / "elsewhere.png"):
+        path.write_bytes((labelled / "one.png").read_bytes())
+    (labelled / "one.png").rename(pictures / "one.png")
+    (labelled / "link.json").symlink_to(labelled / "truth.json")
+    truth = json.loads((labelled / "truth.json").read_text("utf-8"))
+    truth["images"][0]["file_name"] = "../elsewhere.png" if name == "elsewhere.png" else "one.png"
+    (labelled / "truth.json").write_text(json.dumps(truth), "utf-8")
+    before = (labelled / name).read_bytes()
+    inputs = ["--images", str(pictures), "--annotations", str(labelled / "truth.json")]
+
+    with pytest.raises(SettingsError, match="is also an input"):
+        CliRunner().invoke(
+            eval_command, [*inputs, "--save-results", str(labelled / name), "--overwrite"], catch_exceptions=False
+        )
+
+    assert (labelled / name).read_bytes() == before
 
 
 def test_a_missing_tool_names_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

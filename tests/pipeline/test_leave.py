@@ -24,3 +24,16 @@ def test_a_process_ends_with_its_code_and_its_words(left: str, at_exit: str) -> 
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
     assert (done.returncode, done.stdout, done.stderr) == (5, f"said\n{at_exit}", "")
+
+
+def test_a_process_without_standard_streams_ends_with_its_code() -> None:
+    """One that was started with them closed has nothing to flush."""
+    program = (
+        "import sys, threading, time\n"
+        "from posestream.pipeline.leave import leave\n"
+        f"{_LEFT}\n"
+        "sys.stdout = sys.stderr = None\n"
+        "leave(5)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (5, b"", b"")

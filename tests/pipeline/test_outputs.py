@@ -9,7 +9,7 @@ import pytest
 
 from posestream.pipeline.outputs import LaneOutputs, plan_outputs
 from posestream.pipeline.settings import Settings
-from posestream.stages.errors import SettingsError
+from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.source.opening import SourceSettings
 
 
@@ -193,3 +193,21 @@ def test_an_address_is_no_output(kind: str) -> None:
     # A video is refused for its name's end before that.
     assert "output rtsp://door/{x} is an address" in line or kind == "video"
     assert "secret" not in line
+
+
+def test_standard_output_that_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever started the program without it gets no lines, and hears so before any work."""
+    monkeypatch.setattr("sys.__stdout__", None)
+    with pytest.raises(OutputError, match=r"^cannot write standard output: it is closed; open it, or write to a file$"):
+        plan({"jsonl": {"path": "-"}}, "door")
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any work, also where the output's own folder is still to be made."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != closed)
+    for output in ({"csv": {"path": str(closed / "a.csv")}}, {"images": {"folder": str(closed / "deep" / "er")}}):
+        with pytest.raises(OutputError, match=r"^cannot write .*closed/.*: Permission denied; give a path you may"):
+            plan(output, "door")
+    plan({"csv": {"path": str(tmp_path / "open" / "a.csv")}}, "door")

@@ -1,4 +1,4 @@
-/* Candidates and connections into people: globally best first, with merging. */
+/* Candidates and connections into people: best first, with merging. */
 #include "decode.h"
 
 #include <stdlib.h>

@@ -20,7 +20,9 @@ static int decode_peaks(const Maps *maps, const Settings *settings, const View *
     if (!failed && settings->single_person)
         count = take_all(peaks, person_of);
     else if (!failed)
-        failed = find_connections(maps, settings, peaks, connections) || assemble(peaks, connections, person_of, &count);
+        failed = find_connections(maps, settings, peaks, connections) ||
+                 put_paired_first(maps, settings, peaks, connections) ||
+                 assemble(peaks, connections, person_of, &count);
     failed = failed || tell_people(maps, settings, view, peaks, connections, person_of, count, found);
     free(person_of);
     return failed;
@@ -30,11 +32,8 @@ int decode(const Maps *maps, const Settings *settings, const View *view, Found *
 {
     Peaks peaks = {0};
     Connections connections = {0};
-    int failed = find_peaks(maps, settings, &peaks);
-    if (!failed) {
-        leave_outside_out(&peaks, maps->parts, view);
-        failed = decode_peaks(maps, settings, view, &peaks, &connections, found);
-    }
+    const int failed = find_peaks(maps, settings, view, &peaks) ||
+                       decode_peaks(maps, settings, view, &peaks, &connections, found);
     free_peaks(&peaks);
     free(connections.list);
     return failed ? -1 : 0;

@@ -21,7 +21,12 @@
 #define LOG_FLOOR 1e-3f
 #define LEAST_BEND 2e-5
 #define SEEN_HALF_MAP 8.0
+#define LEAST_EXTENT_MAP 2.0
 #define MOST_FIELD 1e6f
+#define ALIKE 0.05
+#define LEAST_GAIN 1e-3
+#define LEAST_SQUARE 1e-9
+#define ROUNDS 2
 
 /* Bounds with which no size or number below leaves 32 bits, nor a set of parts 64. */
 #define MOST_SIDE 4096
@@ -61,11 +66,12 @@ typedef struct {
 } Peaks;
 
 typedef struct {
-    int start, end;                 /* candidates */
+    int limb, start, end;           /* start and end: candidates */
     float score, weight;
 } Connection;
 
-/* Pairs of candidates whose limb's field agrees, the weightiest first after `sort_connections`. */
+/* Pairs of candidates whose limb's field agrees, the weightiest first after `sort_connections`,
+ * and those of the limbs' pairings before the others after `put_paired_first`. */
 typedef struct {
     Connection *list;
     size_t count, capacity;
@@ -85,14 +91,14 @@ typedef struct {
 
 /* All of these give 0, or −1 where there is no memory. */
 int decode(const Maps *maps, const Settings *settings, const View *view, Found *found);
-int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks);
+int find_peaks(const Maps *maps, const Settings *settings, const View *view, Peaks *peaks);
 int find_connections(const Maps *maps, const Settings *settings, const Peaks *peaks, Connections *connections);
+int put_paired_first(const Maps *maps, const Settings *settings, const Peaks *peaks, Connections *connections);
 int assemble(const Peaks *peaks, const Connections *connections, int *person_of, int *count);
 int tell_people(const Maps *maps, const Settings *settings, const View *view, const Peaks *peaks,
                 const Connections *connections, const int *person_of, int count, Found *found);
 int sort_descending(Entry *entries, size_t count);
 
-void leave_outside_out(Peaks *peaks, int parts, const View *view);
 void free_peaks(Peaks *peaks);
 uint64_t key_of_float(float value);
 uint64_t key_of_double(double value);

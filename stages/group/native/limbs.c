@@ -118,7 +118,7 @@ static int add_connection(Connections *connections, Connection connection)
 }
 
 /* Weigh all pairs of one limb: a glance at the field halfway tells most pairs of two people in a crowd. */
-static int weigh_limb(const Field *field, const Limb *limb, const Settings *settings, const Peaks *peaks,
+static int weigh_limb(const Field *field, const Limb *limb, int number, const Settings *settings, const Peaks *peaks,
                       const Point *points, float *x, float *y, Glances *glances, Connections *connections)
 {
     const int first_end = peaks->first[limb->end], ends = peaks->first[limb->end + 1] - first_end;
@@ -138,7 +138,7 @@ static int weigh_limb(const Field *field, const Limb *limb, const Settings *sett
                 looked_at(field, points[start], dx, dy, settings->limb_threshold, settings->least_agreeing);
             const float other = peaks->score[first_end + end];
             const float weight = score * (height < other ? height : other);
-            const Connection found = {start, first_end + end, score < 1.0f ? score : 1.0f, weight};
+            const Connection found = {number, start, first_end + end, score < 1.0f ? score : 1.0f, weight};
             if (weight > 0 && add_connection(connections, found))
                 return -1;
         }
@@ -187,7 +187,7 @@ static int weigh_limbs(const Maps *maps, const Settings *settings, const Peaks *
             peaks->first[limb->end] == peaks->first[limb->end + 1])
             continue;
         read_field(maps, limb, field);
-        if (weigh_limb(field, limb, settings, peaks, points, x, y, &glances, connections))
+        if (weigh_limb(field, limb, number, settings, peaks, points, x, y, &glances, connections))
             return -1;
     }
     return sort_connections(connections);

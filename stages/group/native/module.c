@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* Grows with every change of what `decode` takes or gives, so that a module left from another version is noticed. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 /* The buffers of one call. */
 enum { HEATMAPS, PAFS, ACROSS, DOWN, LIMBS, BUFFERS };
@@ -160,6 +160,9 @@ static int add_constants(PyObject *module)
         {"MOST_BOUND", MOST_BOUND}, {"SHORTEST_MAP", (double)SHORTEST_MAP},
         {"LOG_FLOOR", (double)LOG_FLOOR}, {"LEAST_BEND", LEAST_BEND},
         {"SEEN_HALF_MAP", SEEN_HALF_MAP}, {"MOST_FIELD", (double)MOST_FIELD},
+        {"ALIKE", ALIKE},           {"LEAST_GAIN", LEAST_GAIN},
+        {"LEAST_SQUARE", LEAST_SQUARE}, {"ROUNDS", ROUNDS},
+        {"LEAST_EXTENT_MAP", LEAST_EXTENT_MAP},
     };
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
         PyObject *value = PyFloat_FromDouble(constants[i].value);

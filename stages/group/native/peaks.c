@@ -97,8 +97,18 @@ static void mark_maxima(const float *restrict cells, ptrdiff_t line, int count, 
     }
 }
 
-/* Find all maxima of the map that was zoomed last. */
-static int find_maxima(const Zoom *zoom, float threshold, int32_t *marks, Maxima *maxima)
+static float x_of(const Maximum *maximum)
+{
+    return (float)(((double)maximum->column + 0.5 + maximum->x_offset) / ZOOM);
+}
+
+static float y_of(const Maximum *maximum)
+{
+    return (float)(((double)maximum->row + 0.5 + maximum->y_offset) / ZOOM);
+}
+
+/* Find all maxima in the picture of the map that was zoomed last. */
+static int find_maxima(const Zoom *zoom, float threshold, const View *view, int32_t *marks, Maxima *maxima)
 {
     maxima->count = 0;
     for (int row = 0; row < ZOOM * zoom->maps->height; row++) {
@@ -111,23 +121,30 @@ static int find_maxima(const Zoom *zoom, float threshold, int32_t *marks, Maxima
                 continue;
             double least_bend;
             const Maximum found = maximum_at(zoom, cells + i, row, begin + i, &least_bend);
-            if (least_bend > LEAST_BEND && add_maximum(maxima, found))
+            const int is_inside = x_of(&found) < view->x_edge_map && y_of(&found) < view->y_edge_map;
+            if (least_bend > LEAST_BEND && is_inside && add_maximum(maxima, found))
                 return -1;
         }
     }
     return sort_descending(maxima->order, maxima->count);
 }
 
-/* Find the highest cell alone, of equals the first. */
-static int find_highest(const Zoom *zoom, float threshold, Maxima *maxima)
+/* True where a zoomed cell's centre lies in the picture. */
+static int is_before(int cell, float edge_map)
+{
+    return ((double)cell + 0.5) / ZOOM < (double)edge_map;
+}
+
+/* Find the highest cell in the picture alone, of equals the first. */
+static int find_highest(const Zoom *zoom, float threshold, const View *view, Maxima *maxima)
 {
     const float *highest = NULL;
     int highest_row = 0, highest_column = 0;
     maxima->count = 0;
-    for (int row = 0; row < ZOOM * zoom->maps->height; row++) {
+    for (int row = 0; row < ZOOM * zoom->maps->height && is_before(row, view->y_edge_map); row++) {
         const Span span = zoom->computed[row / ZOOM];
         const float *cells = zoom->zoomed + (size_t)(row + 1) * zoom->line + 1;
-        for (int column = ZOOM * span.low; column < ZOOM * span.high; column++)
+        for (int column = ZOOM * span.low; column < ZOOM * span.high && is_before(column, view->x_edge_map); column++)
             if (cells[column] > (highest ? *highest : threshold)) {
                 highest = cells + column;
                 highest_row = row;
@@ -142,8 +159,8 @@ static void add_peak(Peaks *peaks, int part, const Maximum *maximum)
 {
     const int number = peaks->count++;
     peaks->part[number] = part;
-    peaks->x[number] = (float)(((double)maximum->column + 0.5 + maximum->x_offset) / ZOOM);
-    peaks->y[number] = (float)(((double)maximum->row + 0.5 + maximum->y_offset) / ZOOM);
+    peaks->x[number] = x_of(maximum);
+    peaks->y[number] = y_of(maximum);
     peaks->score[number] = maximum->height < 1.0f ? maximum->height : 1.0f;
 }
 
@@ -165,7 +182,7 @@ void free_peaks(Peaks *peaks)
     free(peaks->part);
 }
 
-int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks)
+int find_peaks(const Maps *maps, const Settings *settings, const View *view, Peaks *peaks)
 {
     const size_t cells = (size_t)maps->height * (size_t)maps->width;
     const size_t most = (size_t)settings->most_peaks_per_part;
@@ -181,8 +198,8 @@ int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks)
     int failed = 0;
     for (int part = 0; part < maps->parts && !failed; part++) {
         zoom_map(&zoom, maps->heatmaps + (size_t)part * cells);
-        failed = settings->single_person ? find_highest(&zoom, settings->peak_threshold, &maxima)
-                                         : find_maxima(&zoom, settings->peak_threshold, marks, &maxima);
+        failed = settings->single_person ? find_highest(&zoom, settings->peak_threshold, view, &maxima)
+                                         : find_maxima(&zoom, settings->peak_threshold, view, marks, &maxima);
         peaks->first[part] = peaks->count;
         for (size_t i = 0; i < maxima.count && i < most && !failed; i++)
             add_peak(peaks, part, &maxima.list[maxima.order[i].item]);
@@ -194,21 +211,4 @@ int find_peaks(const Maps *maps, const Settings *settings, Peaks *peaks)
     free(maxima.list);
     free(maxima.order);
     return failed;
-}
-
-void leave_outside_out(Peaks *peaks, int parts, const View *view)
-{
-    int kept = 0, number = 0;
-    for (int part = 0; part < parts; part++) {
-        peaks->first[part] = kept;
-        for (; number < peaks->count && peaks->part[number] == part; number++) {
-            if (!(peaks->x[number] < view->x_edge_map && peaks->y[number] < view->y_edge_map))
-                continue;
-            peaks->part[kept] = part;
-            peaks->x[kept] = peaks->x[number];
-            peaks->y[kept] = peaks->y[number];
-            peaks->score[kept++] = peaks->score[number];
-        }
-    }
-    peaks->first[parts] = peaks->count = kept;
 }

@@ -42,7 +42,8 @@ static void score_people(const Connections *connections, const int *person_of, P
         Person *person = &people[i];
         const double wide = (double)person->right - (double)person->left;
         const double high = (double)person->bottom - (double)person->top;
-        const double extent = sqrt(wide * wide + high * high);
+        const double diagonal = sqrt(wide * wide + high * high);
+        const double extent = diagonal > LEAST_EXTENT_MAP ? diagonal : LEAST_EXTENT_MAP;
         const double share = person->fields / limbs;
         person->score = (share < 1.0 ? share : 1.0) * extent / (extent + SEEN_HALF_MAP);
     }

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from posestream.pipeline import Gap, PosesResult, subscribe, subscribe_async
-from posestream.pipeline.client.core import replay_of
 from posestream.pipeline.client.subscription import Messages
+from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.log import LogLimits
-from posestream.pipeline.security.guard import ConnectGuard, ListenGuard
-from posestream.pipeline.security.keys import read_pair, write_new_pair
+from posestream.pipeline.security.guard import ConnectGuard
+from posestream.pipeline.security.keys import write_new_pair
 from posestream.stages.errors import SettingsError
 
 from ..publish.stand import DEADLINE_S, Stand  # noqa: TID252 — tests are no package
@@ -126,6 +126,55 @@ def test_asyncio_gives_the_same(stand: Stand) -> None:
         return await asyncio.wait_for(listening, DEADLINE_S)
 
     assert asyncio.run(main()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["silence", "messages"])
+def test_closing_ends_a_loop_that_waits_in_another_task(stand: Stand, *, is_busy: bool) -> None:
+    """A pending read ends as after the last message, nothing is left in the loop, and no error is told."""
+    told: list[dict[str, Any]] = []
+
+    async def listen(poses: Any) -> list[int]:
+        return [result.n async for result in poses]
+
+    async def main() -> tuple[list[int], set[Any]]:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        poses = subscribe_async(stand.address, replay=True)
+        listening = asyncio.create_task(listen(poses))
+        deadline_s = time.monotonic() + DEADLINE_S
+        while poses.layout is None and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+        if is_busy:
+            for n in range(100):
+                stand.publish(n)
+            await asyncio.sleep(0.02)
+        poses.close()
+        got = await asyncio.wait_for(listening, DEADLINE_S)
+        poses.close()
+        await asyncio.sleep(0)
+        return got, asyncio.all_tasks() - {asyncio.current_task()}
+
+    got, left = asyncio.run(main(), debug=True)
+    assert got == list(range(len(got)))
+    assert (left, told) == (set(), [])
+
+
+def test_a_task_that_is_cancelled_is_cancelled(stand: Stand) -> None:
+    """Cancelling the reading task is no end of the loop, though the subscription is closed by it."""
+
+    async def listen() -> None:
+        async with subscribe_async(stand.address) as poses:
+            async for _ in poses:
+                pass
+
+    async def main() -> set[Any]:
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0.05)
+        listening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await listening
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(main(), debug=True) == set()
 
 
 def test_one_who_comes_late_gets_what_was_before_and_then_live(stand: Stand) -> None:
@@ -242,14 +291,27 @@ def test_a_slow_loop_is_no_silence(stand: Stand) -> None:
     assert got == [0, 1, 2]
 
 
-def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Answers that wait while the user is busy are taken and not asked for again, so that each source has its turn."""
+def answers_come_one_by_one(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish 8 messages of three sources; answers are small, come apart, and are asked for again soon."""
     monkeypatch.setattr("posestream.pipeline.client.core._ANSWER_S", 0.05)
     monkeypatch.setattr("posestream.pipeline.publish.answers._PIECE_MESSAGES", 2)
+    answer = Answers.answer
+
+    def late(*asked: Any) -> list[bytes]:
+        time.sleep(0.01)
+        return answer(*asked)
+
+    monkeypatch.setattr(Answers, "answer", late)
+    monkeypatch.setattr("posestream.pipeline.publish.answers._AT_ONCE", 1)
     for n in range(8):
         for source in ("a", "b", "c"):
             stand.publish(n, source=source)
     stand.wait_for(24)
+
+
+def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that wait while the user is busy are taken and not asked for again, so that each source has its turn."""
+    answers_come_one_by_one(stand, monkeypatch)
     got = []
     with Messages(stand.address, ["a", "b", "c"], replay=True, idle_s=DEADLINE_S) as messages:
         wait_for_layout(messages)
@@ -259,21 +321,21 @@ def test_a_slow_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyP
     assert set(got) == {"a", "b", "c"}
 
 
-def test_one_asks_where_it_listens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of several addresses for requests the one is taken that belongs to the address that is listened to."""
-    monkeypatch.chdir(tmp_path)
-    offered = ["tcp://127.0.0.1:5557", "tcp://10.0.0.1:6001", "ipc:///run/a.replay", f"ipc://{tmp_path}/b.replay"]
-    assert replay_of("tcp://10.0.0.1:6000", offered) == "tcp://10.0.0.1:6001"
-    assert replay_of("tcp://there:9000", offered) == "tcp://there:5557"
-    assert replay_of("ipc://b", offered) == f"ipc://{tmp_path}/b.replay"
-    assert replay_of("ipc:///run/c", offered) == "ipc:///run/a.replay"
-    assert replay_of("inproc://c", offered) is None
-    stand = Stand("ipc://b")
-    with Messages(stand.address, idle_s=DEADLINE_S) as messages:
-        wait_for_layout(messages)
-        assert messages.layout is not None
-        assert messages.layout["replay"] == [f"ipc://{tmp_path}/b.replay"]
-    stand.close()
+def test_a_slow_asyncio_loop_starves_no_source(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds for `async for`: what waits is taken before anything is asked for again."""
+    answers_come_one_by_one(stand, monkeypatch)
+
+    async def listen() -> list[str]:
+        got = []
+        async with subscribe_async(stand.address, ["a", "b", "c"], replay=True, idle_s=DEADLINE_S) as poses:
+            async for result in poses:
+                got.append(result.source)
+                if len(got) == 9:
+                    return got
+                time.sleep(0.1)
+        return got
+
+    assert set(asyncio.run(listen())) == {"a", "b", "c"}
 
 
 def test_bad_calls_are_refused() -> None:
@@ -296,15 +358,16 @@ def test_keys_guard_messages_and_requests(tmp_path: Path) -> None:
     stand = Stand(
         "tcp://127.0.0.1:*",
         replay="tcp://127.0.0.1:*",
-        guard=ListenGuard(read_pair(head_secret)),
+        key=head_secret,
         clients=tmp_path / "clients",
+        has_porch=True,
     )
     stand.publish(0)
     with subscribe(stand.address, replay=True, key=stranger, server_key=head_public, idle_s=1.0) as poses:
         assert list(poses) == []
     with subscribe(stand.address, replay=True, idle_s=1.0) as poses:
         assert list(poses) == []
-    assert stand.gate.refused >= 2
+    stand.wait_until(lambda: stand.porch.refused >= 2)
     with subscribe(stand.address, replay=True, key=friend, server_key=head_public, idle_s=DEADLINE_S) as poses:
         assert next(poses).n == 0
         stand.publish(1)
@@ -319,12 +382,13 @@ def test_a_client_whose_key_is_turned_away_says_so_and_tries_again(
     head_public, head_secret = write_new_pair("head", tmp_path / "head")
     mine_public, mine = write_new_pair("mine", tmp_path / "mine")
     (tmp_path / "clients").mkdir()
-    guard = ListenGuard(read_pair(head_secret))
-    stand = Stand("tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", guard=guard, clients=tmp_path / "clients")
+    stand = Stand(
+        "tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", key=head_secret, clients=tmp_path / "clients", has_porch=True
+    )
     stand.publish(0)
     with Messages(stand.address, replay=True, guard=ConnectGuard.of(mine, head_public), idle_s=DEADLINE_S) as messages:
         deadline_s = time.monotonic() + DEADLINE_S
-        while stand.gate.refused < 2:  # the second time by itself
+        while stand.porch.refused < 2:  # the second time by itself
             messages.wait(0.1)
             assert time.monotonic() < deadline_s
         mine_public.rename(tmp_path / "clients" / "mine.key")

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import zmq
 
+from posestream.pipeline.addresses import LOCAL
 from posestream.pipeline.control.client import ask
 from posestream.pipeline.control.desk import ControlDesk, NoDesk, open_desk
 from posestream.pipeline.control.roster import Answer, Question
 from posestream.pipeline.errors import HeadError
-from posestream.pipeline.job import LOCAL
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard, ListenGuard
 from posestream.pipeline.security.keys import read_pair, write_new_pair
 from posestream.pipeline.wire.control import Agreed, ListSources, PauseSource

@@ -18,7 +18,7 @@ from posestream.pipeline.wire.control import AddSource, Refused
 class FakePlaces:
     """No sources."""
 
-    sources = outputs = ()
+    sources = outputs = past = ()
 
 
 class FakeSupervisor:

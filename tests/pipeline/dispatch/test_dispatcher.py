@@ -450,3 +450,18 @@ def test_lost_a_live_frame_whose_lane_died_is_counted() -> None:
     assert (counts.taken, counts.posed, counts.in_flight, dict(counts.dropped)) == (3, 0, 1, {"dispatch/lost": 2})
     assert made.result("r1", FrameKey("door", 0), 0.1, 0.2)[0] == Assign("r1", (FrameKey("door", 2),))
     assert made.counts["door"].posed == 0
+
+
+def test_nothing_is_kept_of_a_source_that_is_forgotten() -> None:
+    """Sources come and go for months: with its last frame nothing of one is left; one with frames in flight stays."""
+    made = dispatcher("door", "gate", live=1.0)
+    made.replica_joined("r1", 1, 0.0)
+    take(made, "door", 0)
+    made.result("r1", FrameKey("door", 0), 0.01, 0.1)
+    made.lane_ended("door")
+    take(made, "gate", 0)
+    for source in ("door", "gate", "nobody"):
+        made.forget(source)
+    assert list(made.counts) == ["gate"]
+    assert made.result("r1", FrameKey("gate", 0), 0.01, 0.1) == [End(FrameKey("gate", 0), None)]
+    assert made._waiting._new == {}  # what is held, which nothing else tells

@@ -13,8 +13,10 @@ from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import Weights
 from posestream.pipeline.commands import main
-from posestream.pipeline.doctor import decoders, devices, gpu, software, system
+from posestream.pipeline.doctor import decoders, devices, gpu, grouping, software, system
 from posestream.pipeline.doctor.finding import Finding, State
+from posestream.stages.group.compiled import NotCompiledError
+from posestream.stages.group.implementation import choose_implementation
 
 SPEC = load_registry([])["mobilenet-thin"]
 
@@ -57,6 +59,29 @@ def test_packages_are_told_with_their_extras(monkeypatch):
     assert (found["nowhere"].state, found["nowhere"].advice) == (State.ERROR, "pip install nowhere")
     assert (found["[moon]"].state, found["[moon]"].advice) == (State.ABSENT, "pip install 'posestream[moon]'")
     assert "[test]" not in found
+
+
+@pytest.mark.parametrize(
+    ("is_broken", "state"), [(False, State.ABSENT), (True, State.WARNING)], ids=["never compiled", "broken"]
+)
+def test_grouping_without_the_compiled_decoder_says_why(is_broken, state, monkeypatch):
+    """NumPy's serves where nothing was compiled, which is said with the reason and with what to do."""
+
+    def load():
+        raise NotCompiledError("somebody took it", is_broken=is_broken)
+
+    monkeypatch.setattr(grouping, "load", load)
+    (found,) = grouping.look_at_grouping()
+    assert (found.state, found.data) == (state, {"implementation": "numpy"})
+    assert "somebody took it" in found.text
+    assert found.advice.startswith("install a C compiler")
+
+
+def test_the_decoder_that_groups_is_told(monkeypatch):
+    """Where the compiled decoder can be loaded it is the one that serves."""
+    monkeypatch.setattr(grouping, "load", lambda: None)
+    (found,) = grouping.look_at_grouping()
+    assert (found.state, found.text, found.data) == (State.OK, "compiled", {"implementation": "compiled"})
 
 
 def test_this_machine_is_in_order(cache):
@@ -215,5 +240,6 @@ def test_findings_are_a_table_or_json(state, code, monkeypatch, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["usable"] == (code == 0)
     assert told["findings"] == [findings[0].to_json()]
+    assert told["grouping"] == choose_implementation("auto")
     assert main(["doctor"]) == code
     assert "do this" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import time
 
 import zmq
 
-from posestream.pipeline.publish import publisher
+from posestream.pipeline.publish import outlets
 
 from .stand import Stand
 
@@ -34,7 +34,7 @@ def ask(context: zmq.Context[zmq.Socket[bytes]], address: str, until_s: float) -
 
 def main() -> None:
     """Let them ask a publisher."""
-    publisher._PING_MS = PING_MS
+    outlets._PING_MS = PING_MS
     stand = Stand("tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     asked = (context, stand.publisher.replay_addresses[0], time.monotonic() + ASKING_S)

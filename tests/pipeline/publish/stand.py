@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import zmq
 from posestream.pipeline.publish.history import History
 from posestream.pipeline.publish.log import LogLimits
 from posestream.pipeline.publish.publisher import Publisher, PublishPlan, layout_message
-from posestream.pipeline.security.gate import NoGate, open_gate
-from posestream.pipeline.security.guard import OPEN, ListenGuard
-from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishStatus
+from posestream.pipeline.security.gate import open_gate
+from posestream.pipeline.security.guard import ListenGuard
+from posestream.pipeline.supervision.porch import NoPorch, Porch
+from posestream.pipeline.supervision.process import LogOptions
+from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, send
 
 #: Nothing here takes longer.
@@ -23,7 +26,7 @@ DEADLINE_S = 60.0
 
 
 class Stand:
-    """Publishes what it is told to, at `address`."""
+    """Publishes what it is told to, at `address`; with `has_porch` through a process of its own."""
 
     def __init__(
         self,
@@ -33,20 +36,28 @@ class Stand:
         limits: LogLimits | None = None,
         log_folder: Path | None = None,
         queue: int = 1000,
-        guard: ListenGuard = OPEN,
+        key: Path | None = None,
         clients: Path | None = None,
+        has_porch: bool = False,
     ) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        guard = ListenGuard.of(key)
         self.gate = open_gate(self._context, guard, clients)
         layout = layout_message("openpose-18", ["nose", "neck"], [(0, 1)])
-        plan = PublishPlan("inproc://feed", (address,), (replay or f"{address}.replay",), queue, layout)
+        addresses, replays = (address,), (replay or f"{address}.replay",)
+        self.porch: Porch | NoPorch = NoPorch()
+        if has_porch:
+            self.porch = Porch(addresses, replays, queue, key, clients, LogOptions())
+            addresses, replays = (), ()  # the publisher itself listens nowhere
+        plan = PublishPlan("inproc://feed", addresses, replays, queue, layout)
         self.history = History(limits or LogLimits(), log_folder)
-        self.publisher = Publisher(self._context, plan, self.history, guard, self.gate or NoGate())
+        self.publisher = Publisher(self._context, plan, self.history, guard, self.gate, self.porch.link)
         self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
         assert self.publisher.is_listening.wait(DEADLINE_S)
-        self.address = self.publisher.addresses[0]
+        self.porch.start()
+        self.address, *_ = *self.publisher.addresses, *self.porch.link.addresses
         self._sockets = Sockets(self._context)
         self._feed = self._sockets.open(zmq.PUSH, connect="inproc://feed")
         self._speaking: set[str] = set()
@@ -60,9 +71,14 @@ class Stand:
 
     def wait_for(self, published: int) -> None:
         """Wait until so many messages have been published: the feed is a socket of its own."""
+        self.wait_until(lambda: self.publisher.published >= published)
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for something, and watch the porch meanwhile as a run does."""
         deadline_s = time.monotonic() + DEADLINE_S
-        while self.publisher.published < published:
+        while not is_so():
             assert time.monotonic() < deadline_s
+            self.porch.watch(time.monotonic())
             time.sleep(0.01)
 
     def tell(self, source: str = "door") -> None:
@@ -73,6 +89,10 @@ class Stand:
         """Say that nothing more of a source comes, as its lane does."""
         self._speaking.discard(source)
         send(self._feed, PublishEnd(source))
+
+    def forget(self, source: str) -> None:
+        """Say that a source has gone for good, as the head does."""
+        send(self._feed, PublishForget(source))
 
     def has_ended(self, timeout_s: float) -> bool:
         """True if the publisher ends within a time."""
@@ -87,6 +107,7 @@ class Stand:
         self.publisher.stop()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
+        self.porch.close()
         self.gate.close()
         self._context.term()
         assert self._errors == []

@@ -18,11 +18,11 @@ from posestream.pipeline.errors import DecodeError
 from posestream.pipeline.publish.answers import Answers
 from posestream.pipeline.publish.history import History
 from posestream.pipeline.publish.log import Entry, LogLimits
-from posestream.pipeline.publish.publisher import Publisher, PublishPlan
+from posestream.pipeline.publish.outlets import Outlets
 from posestream.pipeline.publish.request import ListRequest, ReplayRequest, read_request
 from posestream.pipeline.publish.topics import replay_address
 from posestream.pipeline.security.gate import NoGate
-from posestream.pipeline.security.guard import OPEN
+from posestream.pipeline.wire.sockets import Sockets
 
 from .stand import DEADLINE_S, Stand
 
@@ -75,10 +75,6 @@ class Flooded:
     def __init__(self) -> None:
         self.left = 10_000
 
-    def getsockopt(self, option: int) -> int:
-        """Tell that something is there."""
-        return int(zmq.POLLIN) if option == zmq.EVENTS and self.left else 0
-
     def recv(self, flags: int) -> bytes:
         """Give a wish."""
         self.left -= 1
@@ -87,10 +83,11 @@ class Flooded:
 
 def test_who_floods_with_wishes_leaves_the_others_their_turn(context: Context) -> None:
     """Of what one subscriber sends, a bounded number is heard before lanes and requests have their turn."""
-    flooded, plan = Flooded(), PublishPlan("inproc://feed", (), (), 10, {})
-    publisher = Publisher(context, plan, History(LogLimits(), None), OPEN, NoGate())
-    publisher._out = flooded  # type: ignore[assignment]  # no more than what is used of it
-    publisher._hear_wishes()
+    flooded = Flooded()
+    with Sockets(context) as sockets:
+        outlets = Outlets(sockets, 10, (NoGate().watch, NoGate().watch))
+        outlets.live = flooded  # type: ignore[assignment]  # no more than what is used of it
+        assert not outlets.hear_wishes()
     assert 10_000 - flooded.left <= 100
 
 
@@ -176,6 +173,26 @@ def test_a_subscriber_that_stops_reading_costs_the_others_nothing(
         waiting += stopped.recv_multipart()[0] == b"poses/door/"
     # Its own queue holds 1000; the publisher's 10, and the kernel's buffers some.
     assert waiting < count - 1000
+
+
+def test_a_source_that_has_gone_is_forgotten_when_its_messages_are_old(tmp_path: Path) -> None:
+    """What may still be asked for is kept; then nothing of the source is, in memory, and others are as they were."""
+    stand = Stand(f"ipc://{tmp_path}/gone", limits=LogLimits(age_s=3.0), log_folder=tmp_path / "logs")
+    for source in ("door", "gate"):
+        stand.publish(0, source=source)
+        stand.tell(source)
+        stand.end_source(source)
+    stand.wait_for(2)
+    stand.forget("door")
+    assert set(stand.history.logs) == {"door", "gate"}
+    deadline_s = time.monotonic() + 60
+    while "door" in stand.history.logs:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert set(stand.history.logs) == {"gate"}
+    last = stand.history.last("gate")
+    assert (last is not None, len(stand.history.logs["gate"])) == (True, 0)
+    stand.close()
 
 
 def test_doubles_of_a_lane_that_goes_on_are_published_once(stand: Stand, connect: Callable[..., Socket]) -> None:

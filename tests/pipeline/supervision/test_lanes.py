@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, cast
 
 import pytest
 
+from posestream.pipeline.dispatch.counters import FrameCounts
+from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.settings import OutputTable
 from posestream.pipeline.supervision.handles import LaneHandle
 from posestream.pipeline.supervision.lanes import Lanes
+from posestream.stages.errors import OutputError
 from posestream.stages.source.opening import SourceSettings
 
 
@@ -21,6 +25,10 @@ class Lane:
         self.told = [f"made {generation}"]
         self.is_silent = self.has_died = False
         self.is_alive = True
+        self.has_left_source = False
+        self.circle: list[Lane] = []
+        self.source_error: Exception | None = None
+        self.output_errors: list[OutputError] = []
         self.death = RuntimeError("it died")
 
     def __getattr__(self, word: str) -> Any:
@@ -111,3 +119,54 @@ def test_a_name_that_nobody_has(lanes: Lanes) -> None:
     """Asking for a source that there is not is a KeyError."""
     with pytest.raises(KeyError, match="nobody"):
         lanes["nobody"]
+
+
+def test_sources_may_come_and_go_for_ever() -> None:
+    """Of the guests that went first only a sum is kept, their names stay taken, and what failed still counts."""
+    forgotten: list[str] = []
+    lanes = Lanes(lambda source, _, generation: cast(LaneHandle, Lane(source.name, generation)), forgotten.append)
+    add(lanes, "first").is_alive = False
+    lanes.start()
+    for number in range(300):
+        lane = add(lanes, f"guest-{number}")
+        lanes.pause(lane.name)
+        lanes.remove(lane.name)
+        lane.is_alive = False
+        if number == 7:
+            lane.output_errors.append(OutputError("disk full"))
+        lanes.watch(float(number))
+        lanes.tidy(lambda _: FrameCounts(3, 2))
+    assert forgotten == [f"guest-{number}" for number in range(200)]
+    assert [slot.name for slot in lanes] == ["first", *(f"guest-{number}" for number in range(200, 300))]
+    assert len(lanes.sources) == len(lanes.outputs) == len(lanes.parts) == 101
+    assert (len(lanes.guests), len(lanes.past), "paused=['guest-2" in repr(lanes)) == (100, 200, True)
+    assert ("guest-0" in lanes.past, "guest-199" in lanes.past, "guest-200" in lanes.past) == (True, True, False)
+    assert (lanes.past.counts.taken, lanes.past.counts.posed) == (600, 400)
+    assert lanes.past.exit_codes == {ExitCode.OUTPUT}
+
+
+def test_a_guest_that_hangs_is_not_forgotten(lanes: Lanes) -> None:
+    """A lane that ended without its source keeps its sockets, and the end of the run has to know."""
+    lanes.start()
+    for number in range(102):
+        add(lanes, f"guest-{number}").is_alive = False
+    lane_of(lanes, "guest-0").has_left_source = True
+    lanes.watch(0.0)
+    lanes.tidy(lambda _: FrameCounts())
+    assert [slot.name for slot in lanes][:2] == ["guest-0", "guest-2"]
+
+
+def test_what_is_left_of_lanes_is_freed() -> None:
+    """A lane and its threads know each other; of those that are forgotten hardly any waits for Python's collector."""
+    lanes = Lanes(lambda source, _, generation: cast(LaneHandle, Lane(source.name, generation)))
+    lanes.start()
+    seen = []
+    for number in range(160):
+        lane = add(lanes, f"guest-{number}")
+        lane.circle = [lane]
+        lane.is_alive = False
+        seen.append(weakref.ref(lane))
+        del lane
+        lanes.watch(float(number))
+        lanes.tidy(lambda _: FrameCounts())
+    assert sum(one() is not None for one in seen) == 100

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from posestream.models.layout import LAYOUTS, Layout
 from posestream.pipeline.bench.group import planted_crowd
 from posestream.stages.errors import SettingsError
-from posestream.stages.group import compiled, decoder, implementation, limbs, peaks, people, zoom
+from posestream.stages.group import compiled, decoder, implementation, limbs, pairing, peaks, people, zoom
 from posestream.stages.group import settings as group_settings
 from posestream.stages.group.compiled import MODULE, NotCompiledError, load
 from posestream.stages.group.group import MOST_SIDE, Group, GroupSettings
@@ -46,7 +46,7 @@ manners = st.builds(
     peak_threshold=st.sampled_from([0.03, 0.0, 0.1, 0.5, 1.0]),
     limb_threshold=st.sampled_from([0.02, 0.0, 0.3]),
     limb_agreement=st.sampled_from([0.6, 0.0, 0.3, 1.0]),
-    least_parts=st.sampled_from([2, 1, 5]),
+    least_parts=st.sampled_from([2, 3, 5]),
     least_score=st.sampled_from([0.01, 0.0, 0.2]),
     most_people=st.sampled_from([128, 1, 5]),
     most_peaks_per_part=st.sampled_from([128, 1, 3, 20]),
@@ -203,6 +203,11 @@ def test_both_have_the_same_constants() -> None:
         "LEAST_BEND": peaks.LEAST_BEND,
         "SEEN_HALF_MAP": people.SEEN_HALF_MAP,
         "MOST_FIELD": decoder.MOST_FIELD,
+        "LEAST_EXTENT_MAP": people.LEAST_EXTENT_MAP,
+        "ALIKE": pairing.ALIKE,
+        "LEAST_GAIN": pairing.LEAST_GAIN,
+        "LEAST_SQUARE": pairing.LEAST_SQUARE,
+        "ROUNDS": pairing.ROUNDS,
     }
     assert {name: getattr(module, name) for name in known} == known
     assert all(len(layout.keypoints) <= module.MOST_PARTS for layout in LAYOUTS.values())

@@ -125,27 +125,35 @@ def test_no_desktop_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         Display()
 
 
+def test_a_desktop_that_has_gone_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing answers at the desktop's address, another process than this one is ended by Qt for it."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("DISPLAY", ":7777")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+    with pytest.raises(OutputError, match=r"^cannot open a window: no desktop answers at DISPLAY=:7777; [^\n]*$"):
+        Display()
+
+
 def test_opencv_without_windows_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """An OpenCV that was built without windows is refused in one line that names the right package."""
 
     def refuse(*_: object) -> None:
         raise cv2.error("The function is not implemented. Rebuild the library with GTK+ support.")
 
-    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "namedWindow", refuse)
 
     with pytest.raises(OutputError, match=r"^cannot open a window: [^\n]*install opencv-python [^\n]*$"):
-        CvWindows().show("door", a_picture(1))
+        CvWindows(check=lambda: None).show("door", a_picture(1))
 
 
 def test_opencv_windows_begin_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large picture's window begins with a size that fits a screen, once, and the picture goes in whole."""
     calls: list[tuple[object, ...]] = []
-    monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(cv2, "namedWindow", lambda *values: calls.append(("named", *values)))
     monkeypatch.setattr(cv2, "resizeWindow", lambda *values: calls.append(("resized", *values)))
     monkeypatch.setattr(cv2, "imshow", lambda title, picture: calls.append(("shown", title, picture.shape)))
-    windows = CvWindows()
+    windows = CvWindows(check=lambda: None)
 
     for _ in range(2):
         windows.show("door", np.zeros((1440, 2560, 3), np.uint8))

@@ -48,15 +48,56 @@ def test_each_file_has_its_seconds(tmp_path: Path) -> None:
     assert [path.name for path in sink.paths] == sorted(numbers(tmp_path))
 
 
-def test_the_oldest_files_go(tmp_path: Path) -> None:
-    """With a quota the newest files are left, without a hole, and never more than the quota and the present file."""
-    write(segmented(tmp_path / "out.jsonl", quota_bytes=12_000), ended_frames(100))
-    left = numbers(tmp_path)
-    together = [n for frames in left.values() for n in frames]
-    assert together == list(range(together[0], 100))
-    assert 0 < together[0] < 90
-    sizes = [path.stat().st_size for path in sorted(tmp_path.iterdir())]
-    assert sum(sizes[:-1]) <= 12_000
+def bytes_of(folder: Path) -> list[int]:
+    """Give what each file has."""
+    return [path.stat().st_size for path in sorted(folder.iterdir())]
+
+
+@pytest.mark.parametrize("quota_bytes", [6_000, 12_000, 40_000])
+def test_the_oldest_files_go(tmp_path: Path, quota_bytes: int) -> None:
+    """All files together, the present one included, never have more than the quota, nor lose most at once."""
+    sink = segmented(tmp_path / "out.jsonl", quota_bytes)
+    sink.open(info())
+    most = []
+    for ended in ended_frames(200):
+        sink.write(ended)
+        most.append(sum(bytes_of(tmp_path)))
+    sink.close()
+    together = [n for frames in numbers(tmp_path).values() for n in frames]
+    assert together == list(range(together[0], 200))
+    assert together[0] > 0
+    assert max(most) <= quota_bytes
+    assert min(most[most.index(max(most)) :]) > quota_bytes / 3
+
+
+def test_a_file_that_would_have_most_of_the_quota_is_cut_earlier(tmp_path: Path) -> None:
+    """However long its seconds are, no file has more than half, so that something is left when the oldest goes."""
+    sink = SegmentedSink[Sink](
+        lambda part: JsonlSink(JsonlSettings(part)), tmp_path / "out.jsonl", SegmentPlan(1e6, 12_000)
+    )
+    write(sink, ended_frames(200))
+    assert len(bytes_of(tmp_path)) > 1
+    assert max(bytes_of(tmp_path)) <= 6_000
+    assert sum(bytes_of(tmp_path)) <= 12_000
+
+
+def test_the_millionth_file_is_one_of_them(tmp_path: Path) -> None:
+    """A number with more than six digits is found, comes after those with six, and is gone on with."""
+    path = tmp_path / "out.jsonl"
+    frames = ended_frames(15)
+    write(segmented(path), frames)
+    (tmp_path / "out.000001.jsonl").rename(tmp_path / "out.999999.jsonl")
+    (tmp_path / "out.000002.jsonl").rename(tmp_path / "out.1000000.jsonl")
+    (tmp_path / "out.0000003.jsonl").write_text("")
+    again = segmented(path)
+    assert [part.name for part in again.paths] == ["out.999999.jsonl", "out.1000000.jsonl"]
+    held = again.resume("door", 0.0)
+    assert held is not None
+    assert held.next_seq == 15
+    write(again, ended_frames(16))
+    assert numbers(tmp_path)["out.1000001.jsonl"] == [15]
+    with pytest.raises(SettingsError, match=r"out\.999999\.jsonl exists"):
+        check_no_segments(path)
 
 
 def test_it_goes_on_in_a_further_file(tmp_path: Path) -> None:

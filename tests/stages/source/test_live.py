@@ -13,11 +13,11 @@ import pytest
 
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Reason
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.link_state import ABSENCES, LinkPhase
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.reconnect import ReconnectSettings
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.trouble import LinkError
 
 from .fake_link import DEADLINE_S, INFO, FakeLine
@@ -80,17 +80,32 @@ class Taker:
                 self.source.link.changed.wait(0.01)
 
 
+class FakePort:
+    """A port that the connections of a line hold until it is taken back."""
+
+    is_held = is_taken = True
+    is_heard = False
+
+    def hears(self):
+        """True if the test says so."""
+        return self.is_heard
+
+    def take_back(self):
+        """Nobody has it any more."""
+        self.is_taken = False
+
+
 @pytest.fixture
 def live():
     """Give a function that starts a live source on a fake line; every one is closed in the end."""
     with contextlib.ExitStack() as stack:
 
-        def start(line, clock=None, is_lasting=True, holds_port=False, reconnect=QUICK, **settings):
+        def start(line, clock=None, is_lasting=True, port=None, reconnect=QUICK, **settings):
             settings = SourceSettings(
                 "rtsp://me:secret@door/live", reconnect=ReconnectSettings(**reconnect), **settings
             )
             more = {} if clock is None else {"clock": clock}
-            source = LiveSource(settings, line.connect, is_lasting=is_lasting, holds_port=holds_port, **more)
+            source = LiveSource(settings, line.connect, is_lasting=is_lasting, port=port, **more)
             taker = Taker(source, clock)
             stack.callback(source.close)
             stack.callback(source.link.stop)
@@ -259,7 +274,7 @@ def test_who_waits_for_hung_connections_sleeps(live, monkeypatch):
 def test_a_held_port_is_kept_through_a_silence(live):
     """A connection that holds a port of this host is stalled for as long as it is silent, and live again as it was."""
     line = FakeLine()
-    taker = live(line, clock=FakeClock(), holds_port=True, reconnect={**QUICK, "stall_s": 4})
+    taker = live(line, clock=FakeClock(), port=FakePort(), reconnect={**QUICK, "stall_s": 4})
     silent = line.next()
     silent.feed(0)
     taker.take(1)
@@ -271,19 +286,36 @@ def test_a_held_port_is_kept_through_a_silence(live):
 
 
 def test_a_port_is_let_go_before_it_is_taken_again(live):
-    """After a connection that holds a port and hangs, none is tried until it comes back."""
-    line = FakeLine()
-    taker = live(line, clock=FakeClock(), holds_port=True, reconnect={**QUICK, "connect_s": 1})
+    """After a connection that holds a port and hangs, none is tried until the port is taken from it."""
+    line, port = FakeLine(), FakePort()
+    taker = live(line, clock=FakeClock(), port=port, reconnect={**QUICK, "connect_s": 1})
     hung = line.next()
     assert hung.is_open.wait(DEADLINE_S)
     taker.later(1.5)
     taker.wait_for(LinkPhase.BACKING_OFF)
-    taker.later(1)
+    taker.later(0.5)
     taker.wait_for(LinkPhase.BACKING_OFF, "the earlier connection lets go of its port")
-    assert line.count == 1
-    hung.end(LinkError("nothing came"))
+    assert (line.count, port.is_taken) == (1, True)
+    taker.later(1)
     line.next().feed(0)
-    assert taker.take(1)
+    assert (taker.take(1)[0].epoch, port.is_taken) == (0, False)
+    hung.end(LinkError("nothing came"))
+
+
+def test_a_held_port_at_which_other_things_come(live):
+    """A connection that gives nothing although its sender goes on is given up like one of any other kind."""
+    line, port = FakeLine(), FakePort()
+    taker = live(line, clock=FakeClock(), port=port, reconnect={**QUICK, "stall_s": 4})
+    deaf = line.next()
+    deaf.feed(0)
+    taker.take(1)
+    port.is_heard = True
+    taker.later(5)
+    taker.wait_for(LinkPhase.BACKING_OFF, "nothing came for 4 s")
+    taker.later(2)
+    line.next().feed(0)
+    assert taker.take(1)[0].epoch == 1
+    deaf.end()
 
 
 def test_a_stop_does_not_wait_for_the_source(live):

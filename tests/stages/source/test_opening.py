@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from av.error import ArgumentError, ProtocolNotFoundError
 
 from posestream.stages.errors import SettingsError
+from posestream.stages.source import line_protocol
 from posestream.stages.source.live import LiveSource
 from posestream.stages.source.opening import SourceSettings, open_source
 from posestream.stages.source.pictures import PictureSource
@@ -79,3 +81,29 @@ def test_values_without_sense(settings):
     """Values that mean nothing for any source are refused."""
     with pytest.raises((SettingsError, ValueError)):
         SourceSettings("rtsp://cam/1", **settings)
+
+
+def test_a_protocol_that_ffmpeg_lacks(monkeypatch):
+    """It is refused before anything is connected, in one line that names those that there are, without the password."""
+
+    def without_srt(url, **_):
+        if url.startswith("srt:"):
+            raise ProtocolNotFoundError(0, "Protocol not found")
+        raise ArgumentError(0, "not on the whitelist")
+
+    monkeypatch.setattr(line_protocol, "open_media", without_srt)
+    open_source(SourceSettings("udp://door:5000"))
+    with pytest.raises(SettingsError) as caught:
+        open_source(SourceSettings("srt://me:secret@door:5000"))
+    assert str(caught.value) == (
+        "source srt://door:5000: the FFmpeg that PyAV has here was built without srt://; "
+        "it has: rtsp, rtsps, rtmp, rtmps, rtp, tcp, udp, http, https, file"
+    )
+
+
+def test_the_usual_protocols_are_there():
+    """FFmpeg as PyAV brings it speaks what cameras speak, and what it does not know at all is found out."""
+    for scheme in ("rtsp", "rtsps", "rtmp", "http", "https", "udp"):
+        line_protocol.check_protocol(f"{scheme}://door/x")
+    with pytest.raises(SettingsError, match="built without nosuch://; it has: rtsp"):
+        line_protocol.check_protocol("nosuch://door/x")

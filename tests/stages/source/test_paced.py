@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from posestream.stages.source.decode import Stamp
 from posestream.stages.source.paced import PacedSource
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.video import VideoFileSource
 
 

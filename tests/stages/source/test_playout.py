@@ -8,9 +8,10 @@ from itertools import islice, pairwise
 
 import pytest
 
-from posestream.stages.source.decode import Decoded, Stamp
+from posestream.stages.source.decode import Decoded
 from posestream.stages.source.playout import played_out
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.stream import StreamSource
 
 from .quiet_files import QuietFiles

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from posestream.stages.source.opening import SourceSettings, open_source
+from posestream.stages.source.port import UdpPort
 from posestream.stages.source.reconnect import ReconnectSettings
 
 from .fake_link import DEADLINE_S
@@ -71,3 +73,53 @@ def test_another_sender_after_a_silence(media, tmp_path, port):
         source.link.stop()
         taker.join(DEADLINE_S)
         assert not taker.is_alive()
+
+
+@pytest.mark.parametrize("service", [{}, {"mpegts_service_id": "7", "mpegts_pmt_start_pid": "4000"}])
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video"])
+def test_another_service_that_goes_on(media, tmp_path, port, service, codec):
+    """A sender that gives another service or codec, and is not silent, is connected anew although its port is held."""
+    first = media.write_video(tmp_path / "a.ts", media.numbered(20), options={"bf": "0"})
+    muxing = {"mpegts_start_pid": "512", **service}
+    second = media.write_video(
+        tmp_path / "b.ts", media.numbered(20, 96), options={"bf": "0"}, muxing=muxing, codec=codec
+    )
+    waits = ReconnectSettings(0.05, 0.1, stall_s=0.5)
+    settings = SourceSettings(f"udp://127.0.0.1:{port}", policy="every-frame", reconnect=waits)
+    sender = Sender(port)
+    with open_source(settings) as source:
+        taker = threading.Thread(target=sender.take, args=(source,), daemon=True)
+        taker.start()
+        sender.send_until(first, 64, 10)
+        sender.send_until(second, 96, 10)
+        source.link.stop()
+        taker.join(DEADLINE_S)
+        assert not taker.is_alive()
+
+
+def test_a_port_is_taken_from_who_reads_it(port):
+    """What holds a port hears nothing any more and the port is free; other sockets of the process stay as they are."""
+    ours = UdpPort(f"udp://@:{port}?fifo_size=100")
+    assert not ours.is_taken
+    open_before = len(list(Path("/dev/fd").iterdir()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reader, socket.socket(type=socket.SOCK_DGRAM) as other:
+        reader.bind(("0.0.0.0", port))  # noqa: S104 — as a reader does
+        other.bind(("127.0.0.1", 0))
+        assert (ours.is_taken, ours.hears()) == (True, False)
+        other.sendto(b"x", ("127.0.0.1", port))
+        assert ours.hears()
+        ours.take_back()
+        assert (ours.is_taken, ours.hears()) == (False, False)
+        with socket.socket(type=socket.SOCK_DGRAM) as follower:
+            follower.bind(("0.0.0.0", port))  # noqa: S104 — as a reader does
+            other.sendto(b"y", ("127.0.0.1", port))
+            assert follower.recv(9) == b"y"
+            reader.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                reader.recv(9)
+    assert len(list(Path("/dev/fd").iterdir())) == open_before
+
+
+def test_which_port_an_address_holds():
+    """`localport` wins over the port that senders are told, as FFmpeg has it."""
+    assert repr(UdpPort("udp://host:1?localport=2&ttl=3")) == "<UdpPort 2 taken=False>"

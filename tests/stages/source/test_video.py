@@ -185,6 +185,16 @@ def test_broken_packets(media, tmp_path, name):
     assert (info.width, info.height, said) == (160, 120, "")
 
 
+def test_broken_packets_among_reordered_frames(media, tmp_path):
+    """Where frames are shown in another order than they are stored, each keeps its own time beside broken ones."""
+    path = media.write_video(tmp_path / "clip.mp4", media.noisy(24), options=GOP)
+    media.spoil(path, 9, 10)
+    _, frames, said = read(path)
+    assert said == ""
+    assert [frame.pts_s for frame in frames] == pytest.approx([n / 10 for n in range(24)])
+    assert [frame.picture is None for frame in frames].count(True) == 2
+
+
 def test_broken_packets_before_the_start(media, tmp_path):
     """What is broken before the start is not among the frames."""
     path = media.write_video(tmp_path / "clip.avi", media.noisy(12), codec="mjpeg", pix_fmt="yuvj420p")
@@ -201,14 +211,15 @@ def test_nothing_decodable(media, tmp_path):
         read(path)
 
 
-def test_raw_stream_without_timestamps(media, tmp_path):
-    """A bare H.264 stream, which has no timestamps, gets rising ones from its rate."""
-    path = media.write_video(tmp_path / "clip.h264", media.numbered(20), rate=25, options={"preset": "ultrafast"})
+@pytest.mark.parametrize("rate", [25, 30, 50])
+def test_raw_stream_without_timestamps(media, tmp_path, rate):
+    """A bare H.264 stream, which has no timestamps, gets rising ones from the rate that it tells itself."""
+    path = media.write_video(tmp_path / "clip.h264", media.numbered(20), rate=rate, options={"preset": "ultrafast"})
     info, frames, said = read(path)
     assert said == ""
-    assert len(frames) == 20
+    assert (info.rate, len(frames)) == (rate, 20)
     steps = [later.pts_s - frame.pts_s for frame, later in pairwise(frames)]
-    assert steps == pytest.approx([float(1 / info.rate)] * 19)
+    assert steps == pytest.approx([1 / rate] * 19)
 
 
 def test_decoding_times_only(media, tmp_path):

@@ -1,0 +1,205 @@
+"""A process between the head and whoever comes over TCP: what strangers can harm is this, and it comes back."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgpack
+import zmq
+from rich.console import Console
+
+from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.leave import leave
+from posestream.pipeline.logs import set_up_logging
+from posestream.pipeline.publish.answers import client_of
+from posestream.pipeline.publish.doorman import Allowance, Doorman
+from posestream.pipeline.publish.outlets import Outlets
+from posestream.pipeline.publish.porch_link import PorchKind, PorchPlan
+from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
+from posestream.pipeline.security.allowed import allowed_of
+from posestream.pipeline.security.gate import Gate, NoGate
+from posestream.pipeline.security.guard import ListenGuard
+from posestream.pipeline.supervision.parent import Parent
+from posestream.pipeline.supervision.process import STOP
+from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, has_more
+from posestream.stages.errors import SettingsError
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+
+#: Longest wait for anything, in milliseconds: how late a stop is noticed.
+_POLL_MS = 50
+#: Messages of the head, and requests of strangers, that are taken before somebody else has a turn.
+_LIVE_AT_ONCE, _REQUESTS_AT_ONCE = 64, 4
+#: Layouts are not sent more often than this, in seconds: they go to everybody, and joining must not be a weapon.
+_LAYOUT_EVERY_S = 0.1
+#: How often the head is told what was counted, in seconds.
+_TELL_S = 1.0
+#: What a subscriber may send: wishes of some hundred sources; and who asks: requests as fast as they are answered.
+_WISHES, _REQUESTS = Allowance(32 << 10, 1 << 10), Allowance(512 << 10, 256 << 10)
+#: Memory that this process may have at most, in bytes: what Python and ZeroMQ need, and for each message in the queue.
+_MOST_BYTES, _MESSAGE_BYTES = 320 << 20, 64 << 10
+#: What the gate is told of these sockets.
+_DOMAIN = b"porch"
+#: Open files that this process asks for: two for each connection.
+_FILES = 4096
+
+
+class Porch:
+    """Passes on what the head publishes, and what is asked of it.
+
+    It keeps nothing but the last layout, so that it may end at any moment: subscribers connect again to its successor,
+    and ask for what they missed.
+    """
+
+    def __init__(self, plan: PorchPlan) -> None:
+        self._plan = plan
+        self._stopping = threading.Event()
+        self._has_ended = False
+        self._layout: tuple[bytes, bytes] | None = None
+        self._is_layout_due = False
+        self._layout_sent_s = self._told_s = 0.0
+        self._malformed = 0
+
+    def stop(self) -> None:
+        """End soon, whatever comes."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Serve until the head says that nothing more comes.
+
+        Raises:
+            SettingsError: an address is taken, or a key or the list of clients cannot be read; the head is told.
+        """
+        context: ZmqContext = zmq.Context()
+        self._doorman = Doorman(context)
+        self._gate: Gate | NoGate = NoGate()  # until the list of clients is read
+        try:
+            with Sockets(context) as sockets:
+                self._head = sockets.open(zmq.DEALER, connect=self._plan.channel)
+                self._head.sndhwm = self._plan.queue
+                self._open(sockets, context)
+                poller = zmq.Poller()
+                for socket in (self._head, self._outlets.live, self._outlets.replay):
+                    poller.register(socket, zmq.POLLIN)
+                while not (self._stopping.is_set() or self._has_ended):
+                    self._turn(dict(poller.poll(_POLL_MS)))
+        finally:
+            self._gate.close()
+            self._doorman.close()
+            context.term()
+
+    def _open(self, sockets: Sockets, context: ZmqContext) -> None:
+        try:
+            guard = ListenGuard.of(Path(self._plan.key) if self._plan.key else None)
+            clients = Path(self._plan.clients) if self._plan.clients else None
+            allowed = None if guard.keys is None else allowed_of(clients)
+            self._gate = Gate(context, allowed, self._doorman.is_welcome)
+            watch = [partial(self._doorman.watch, allowance=allowance) for allowance in (_WISHES, _REQUESTS)]
+            self._outlets = Outlets(sockets, self._plan.queue, watch)
+            for socket in (self._outlets.live, self._outlets.replay):
+                # With a domain the gate is asked about clients without keys too.
+                socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
+            bound = self._outlets.bind(self._plan.addresses, self._plan.replay_addresses, guard)
+        except SettingsError as error:
+            self._head.send_multipart([PorchKind.FAILED, str(error).encode()])
+            raise
+        told = dict(zip(("addresses", "replay_addresses"), bound, strict=True))
+        self._head.send_multipart([PorchKind.HELLO, msgpack.packb(told)])
+
+    def _turn(self, ready: dict[ZmqSocket, int]) -> None:
+        for _ in range(_LIVE_AT_ONCE):
+            if self._has_ended or not has_more(self._head):
+                break
+            self._pass_on()
+        if self._outlets.live in ready:
+            self._is_layout_due |= self._outlets.hear_wishes()
+        if self._outlets.replay in ready:
+            for _ in range(_REQUESTS_AT_ONCE):
+                if not has_more(self._outlets.replay):
+                    break
+                self._ask()
+        now_s = time.monotonic()
+        if self._is_layout_due and self._layout is not None and now_s - self._layout_sent_s >= _LAYOUT_EVERY_S:
+            self._is_layout_due, self._layout_sent_s = False, now_s
+            self._outlets.send(*self._layout)
+        if now_s - self._told_s >= _TELL_S:
+            self._told_s = now_s
+            self._tell()
+
+    def _pass_on(self) -> None:
+        """Pass one message of the head on."""
+        kind, *parts = self._head.recv_multipart(zmq.NOBLOCK, copy=False)
+        if kind.bytes == PorchKind.LIVE:
+            topic, body = parts[0].bytes, parts[1]
+            if topic.startswith(b"layout/"):
+                self._layout = (topic, body.bytes)
+            self._outlets.send(topic, body)
+        elif kind.bytes == PorchKind.ANSWER:
+            self._outlets.answer(parts[0].bytes, [part.bytes for part in parts[1:]])
+        else:
+            self._has_ended = True
+
+    def _ask(self) -> None:
+        """Pass one request on; a head that has no time for it is asked again by who sent it."""
+        peer, *parts = self._outlets.replay.recv_multipart(zmq.NOBLOCK, copy=False)
+        if len(parts) != 1 or len(parts[0]) > MAX_REQUEST_BYTES:
+            self._malformed += 1
+            return
+        self._say([PorchKind.ASK, peer.bytes, client_of(peer, parts), parts[0].bytes])
+
+    def _tell(self) -> None:
+        counted = {
+            "refused": self._gate.refused + self._doorman.refused,
+            "cut": self._doorman.cut,
+            "malformed": self._malformed,
+        }
+        self._say([PorchKind.TOLD, msgpack.packb(counted)])
+
+    def _say(self, parts: Sequence[bytes]) -> None:
+        try:
+            self._head.send_multipart(parts, zmq.NOBLOCK)
+        except zmq.Again:
+            _log.debug("the head has no time")
+
+
+def _limit(queue: int) -> None:
+    """Let the system refuse memory beyond what honest subscribers can make this process use, and open files enough."""
+    most = _MOST_BYTES + queue * _MESSAGE_BYTES
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    # It ends then, and what it had in memory is of no use to anybody.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def main() -> int:
+    """Do what the head says, and give the exit code."""
+    # The head decides what a Ctrl-C means; it may have been started where that reaches children too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = Parent(sys.stdin.fileno())
+    settings = parent.settings()
+    set_up_logging(Console(stderr=True), **settings["log"])
+    plan = PorchPlan(**settings["work"])
+    _limit(plan.queue)
+    porch = Porch(plan)
+    parent.watch({STOP: porch.stop}, porch.stop)
+    try:
+        porch.run()
+    except SettingsError:
+        return ExitCode.USAGE  # the head has been told why
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    leave(main())
