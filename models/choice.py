@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from posestream.models.download import Patience, Progress, ignore_progress
-from posestream.models.engines import AUTO_FAMILIES, check_device, device_family, devices_of, is_simulated
+from posestream.models.engines import AUTO_FAMILIES, check_device, device_family, devices_of, is_simulated, obstacle
 from posestream.models.errors import EngineError, FetchError, ModelError
 from posestream.models.registry import IMPORT_HINT, find_network
 from posestream.models.spec import Access, NetworkSpec
@@ -94,7 +94,7 @@ def _best_device(model: str, registry: Mapping[str, NetworkSpec]) -> tuple[str, 
             why = f"since {' and '.join(passed_over)}" if passed_over else "the first in the order of auto"
             return found[0], f"the device is {found[0]}, {why}"
         else:
-            passed_over.append(f"no {family} is here")
+            passed_over.append(obstacle(family) or f"no {family} is here")
     raise EngineError(f"no device for auto: {', '.join(passed_over)}: name another one with --device")
 
 

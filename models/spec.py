@@ -7,7 +7,11 @@ from enum import StrEnum
 
 from posestream.models.layout import LAYOUTS, Layout
 
-__all__ = ["Access", "FileSpec", "InputSpec", "NetworkSpec", "OutputSpec", "TensorLayout"]
+__all__ = ["DEVICE_FAMILIES", "Access", "FileSpec", "InputSpec", "NetworkSpec", "OutputSpec", "TensorLayout"]
+
+
+#: Every family of devices that an engine here is for.
+DEVICE_FAMILIES = ("cpu", "intel-gpu", "npu", "opencv-cpu", "opencv-cuda", "ort-cpu", "cuda", "tensorrt")
 
 
 class TensorLayout(StrEnum):

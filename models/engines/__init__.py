@@ -20,6 +20,7 @@ __all__ = [
     "devices_of",
     "device_family",
     "is_simulated",
+    "obstacle",
     "open_engine",
     "runs",
     # what an engine is
@@ -50,7 +51,7 @@ class _EngineModule(Protocol):
     """What an engine's module offers."""
 
     def devices(self, family: str) -> tuple[str, ...]:
-        """Give the device strings of a family that there are on this machine."""
+        """Give the device strings of a family that can be used on this machine; raise EngineError with what fails."""
 
     def open_engine(
         self, spec: NetworkSpec, weights: Weights, device: str, precision: str, requests: int, batch: int
@@ -94,9 +95,11 @@ def check_device(device: str) -> None:
     family = device_family(device)
     if family == _SIMULATED:
         simulated.check(device)
-    elif device not in _module(family).devices(family):
-        numbered = [each for each in devices_of(family) if each.startswith(f"{device}:")]
+    elif device not in (found := devices_of(family)):
+        numbered = [each for each in found if each.startswith(f"{device}:")]
         hint = f"write {numbered[0]}; " if numbered else ""
+        if fault := obstacle(family):
+            hint = f"{fault}; "
         raise EngineError(f"device {device} is not available here: {hint}there are {', '.join(available_devices())}")
 
 
@@ -106,11 +109,20 @@ def available_devices() -> tuple[str, ...]:
 
 
 def devices_of(family: str) -> tuple[str, ...]:
-    """Give the device strings of a family that there are on this machine; none where its library is not installed."""
+    """Give the device strings of a family that can be used on this machine; none where its library is not installed."""
     try:
         return _module(family).devices(family)
     except EngineError:
         return ()
+
+
+def obstacle(family: str) -> str:
+    """Tell why a family's devices cannot be used, where a library or driver of theirs fails; else give nothing."""
+    try:
+        _module(family).devices(family)
+    except EngineError as error:
+        return str(error)
+    return ""
 
 
 def runs(device: str, spec: NetworkSpec) -> bool:

@@ -17,7 +17,7 @@ from posestream.models.weights import Weights
 __all__ = ["onnx_file"]
 
 #: Raised whenever the same files become another ONNX file, so that those of before are not used again.
-_VERSION = 1
+_VERSION = 2
 
 
 def onnx_file(spec: NetworkSpec, weights: Weights, is_float: bool) -> tuple[NetworkSpec, Path]:

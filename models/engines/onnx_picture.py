@@ -72,10 +72,10 @@ def _input_nodes(onnx: Any, spec: NetworkSpec, given: Any) -> list[Any]:
     """Give the nodes from a picture to what the network takes, the last of which has its input's name."""
     helper, taken = onnx.helper, spec.input
     steps: list[tuple[str, dict[str, Any], float | None]] = []
-    # Whole numbers are moved before they are made floats, which are four times as large.
+    # TensorRT takes whole numbers of 8 bits into a Cast and nothing else.
+    steps.append(("Cast", {"to": given.type.tensor_type.elem_type}, None))
     if taken.layout is TensorLayout.NCHW:
         steps.append(("Transpose", {"perm": [0, 3, 1, 2]}, None))
-    steps.append(("Cast", {"to": given.type.tensor_type.elem_type}, None))
     if taken.scale != 1.0:
         steps.append(("Mul", {}, taken.scale))
     if taken.shift != 0.0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posestream.models.cache import cache_folder
+from posestream.models.engines.engine_folder import EngineFolder
 from posestream.models.engines.nvidia import gpu_names
 from posestream.models.engines.onnx_file import onnx_file
 from posestream.models.engines.onnx_picture import HEATMAPS, HEIGHT, PAFS, PICTURE, WIDTH, fitted
+from posestream.models.engines.providers import (
+    CPU,
+    CUDA,
+    PROVIDERS,
+    TENSORRT,
+    load_libraries,
+    load_onnxruntime,
+    provider_fault,
+    runtime_errors,
+)
 from posestream.models.engines.runtime import brief
 from posestream.models.engines.threaded import GPU_BATCH, Maps, ThreadedEngine
-from posestream.models.errors import EngineError
+from posestream.models.errors import EngineError, ModelError
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights
 
 __all__ = ["OnnxRuntimeEngine", "devices", "open_engine"]
 
-_CPU, _CUDA, _TENSORRT = "ort-cpu", "cuda", "tensorrt"
-#: Each family's execution provider in ONNX Runtime.
-_PROVIDERS = {
-    _CPU: "CPUExecutionProvider",
-    _CUDA: "CUDAExecutionProvider",
-    _TENSORRT: "TensorrtExecutionProvider",
-}
 #: What each family can compute in; the first one is that of "auto".
-_PRECISIONS = {_CPU: ("int8", "f32"), _CUDA: ("tf32", "f32"), _TENSORRT: ("f16", "f32")}
+_PRECISIONS = {CPU: ("int8", "f32"), CUDA: ("tf32", "f32"), TENSORRT: ("f16", "f32")}
+#: What NVIDIA's libraries ask whether float32 may be rounded to TF32; TensorRT's provider has no setting for it.
+_TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 #: Sizes whose sessions, or whose memory on the device, are kept; the one that was not used for longest goes first.
 _KEPT_SIZES = 4
 
@@ -42,14 +48,23 @@ def devices(family: str) -> tuple[str, ...]:
     """Give the device strings of this family that there are on this machine.
 
     Raises:
-        EngineError: ONNX Runtime is not installed.
+        EngineError: ONNX Runtime is not installed, or there are GPUs that it cannot use; the text says why.
     """
-    gpus = () if family == _CPU else gpu_names()
-    if family != _CPU and not gpus:
+    gpus = () if family == CPU else gpu_names()
+    if family != CPU and not gpus:
         return ()
-    if _PROVIDERS[family] not in load_onnxruntime().get_available_providers():
+    runtime = load_onnxruntime()
+    if PROVIDERS[family] not in runtime.get_available_providers():
         return ()
-    return (family,) if family == _CPU else tuple(f"{family}:{number}" for number in range(len(gpus)))
+    if family == CPU:
+        return (family,)
+    try:
+        fault = provider_fault(runtime, family)
+    except ModelError as error:
+        raise EngineError(str(error)) from error
+    if fault:
+        raise EngineError(f"{' and '.join(gpus)} and its driver are here, but {fault}")
+    return tuple(f"{family}:{number}" for number in range(len(gpus)))
 
 
 def open_engine(
@@ -80,13 +95,13 @@ class OnnxRuntimeEngine(ThreadedEngine):
         self,
         spec: NetworkSpec,
         weights: Weights,
-        device: str = _CPU,
+        device: str = CPU,
         precision: str = "auto",
         requests: int = 0,
         batch: int = 0,
     ) -> None:
         family = device.partition(":")[0]
-        wanted = batch or (1 if family == _CPU else GPU_BATCH)
+        wanted = batch or (1 if family == CPU else GPU_BATCH)
         net = _Net(load_onnxruntime(), spec, weights, device, precision, wanted)
         super().__init__(spec, net, device, requests, wanted if net.network.is_batched else 1)
 
@@ -111,29 +126,33 @@ class _Net:
         self._onnxruntime = onnxruntime
         self._family, _, number = device.partition(":")
         self._device, self._gpu = device, int(number or 0)
+        load_libraries(onnxruntime, self._family)
         self._precision = self._find_precision(precision)
         self._spec, path = onnx_file(spec, weights, is_float=self._precision != "int8")
         self.network = fitted(self._spec, path)
         if self._precision == "int8" and not self.network.is_int8:
             self._precision = "f32"
-        self._batch = batch
+        self._batch = batch if self.network.is_batched else 1
         #: Sessions by size where TensorRT compiles one for each, else one under (0, 0).
         self._sessions: OrderedDict[tuple[int, int], Any] = OrderedDict()
         self._bound: OrderedDict[tuple[int, int, int], _Bound] = OrderedDict()
-        if self._family != _TENSORRT:
+        if self._family != TENSORRT:
             self._session(0, 0)
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What ONNX Runtime raises: its own errors are RuntimeErrors, and those of its bindings ValueErrors."""
-        return (RuntimeError, ValueError)
+        """What ONNX Runtime raises."""
+        return runtime_errors()
 
     @property
     def description(self) -> str:
         """ONNX Runtime, its version, where it runs and the precision."""
         names = gpu_names()
-        hardware = "processor" if self._family == _CPU else f"{self._family}, {names[self._gpu]}"
-        return f"ONNX Runtime {self._onnxruntime.__version__}, {hardware}, {self._precision}"
+        hardware = "processor" if self._family == CPU else f"{self._family}, {names[self._gpu]}"
+        precision = self._precision
+        if (self._family, precision) == (TENSORRT, "f32") and os.environ.get(_TF32_VARIABLE) != "0":
+            precision = f"f32, convolutions in tf32 ({_TF32_VARIABLE}=0 turns that off)"
+        return f"ONNX Runtime {self._onnxruntime.__version__}, {hardware}, {precision}"
 
     def forward(self, images: Sequence[NDArray[np.uint8]]) -> list[Maps]:
         """Give heatmaps and PAFs of each picture, both channels first and owned by the caller."""
@@ -161,7 +180,7 @@ class _Net:
 
     def _new_bound(self, count: int, height: int, width: int) -> _Bound:
         session = self._session(height, width)
-        where = ("cpu", 0) if self._family == _CPU else ("cuda", self._gpu)
+        where = ("cpu", 0) if self._family == CPU else ("cuda", self._gpu)
         value = self._onnxruntime.OrtValue
         cells = (height // self._spec.stride, width // self._spec.stride)
         outputs = [
@@ -177,9 +196,9 @@ class _Net:
 
     def _session(self, height: int, width: int) -> Any:
         """Give the session for a size: TensorRT compiles for each, the others take any."""
-        key = (height, width) if self._family == _TENSORRT else (0, 0)
+        key = (height, width) if self._family == TENSORRT else (0, 0)
         if key not in self._sessions:
-            self._sessions[key] = self._new_session(height, width)
+            self._sessions[key] = self._compiled(*key) if self._family == TENSORRT else self._new_session(*key)
             if len(self._sessions) > _KEPT_SIZES:
                 oldest, _ = self._sessions.popitem(last=False)
                 for bound in [bound for bound in self._bound if bound[1:] == oldest]:
@@ -187,22 +206,33 @@ class _Net:
         self._sessions.move_to_end(key)
         return self._sessions[key]
 
+    def _compiled(self, height: int, width: int) -> Any:
+        """Give TensorRT's session for a size, compiled or read from where it is kept."""
+        black = np.zeros((self._batch, height, width, 3), np.uint8)
+
+        def build() -> Any:
+            session = self._new_session(height, width)
+            session.run(None, {PICTURE: black})  # the latest moment at which it compiles
+            return session
+
+        return EngineFolder(self._cache(height, width)).built(build)
+
     def _new_session(self, height: int, width: int) -> Any:
         runtime = self._onnxruntime
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors; they come as exceptions too, warnings are for its developers
-        if self._family == _CPU:
+        if self._family == CPU:
             # Threads that spin while they wait would take the cores from decoding and grouping.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if self._family == _TENSORRT:
+        if self._family == TENSORRT:
             for name, size in ((HEIGHT, height), (WIDTH, width)):
                 options.add_free_dimension_override_by_name(name, size)
-        provider = _PROVIDERS[self._family]
+        provider = PROVIDERS[self._family]
         try:
             session = runtime.InferenceSession(
                 self.network.model, options, providers=self._providers(height, width), enable_fallback=False
             )
-        except Exception as error:
+        except runtime_errors() as error:
             raise EngineError(
                 f"{self._spec.name}: ONNX Runtime cannot open it on {self._device}: {brief(error)}"
             ) from error
@@ -216,17 +246,17 @@ class _Net:
 
     def _providers(self, height: int, width: int) -> list[tuple[str, dict[str, str]]]:
         """Give the execution providers, the first of which must do the work, with their settings."""
-        if self._family == _CPU:
-            return [(_PROVIDERS[_CPU], {})]
+        if self._family == CPU:
+            return [(PROVIDERS[CPU], {})]
         cuda = {
             "device_id": str(self._gpu),
             "use_tf32": str(int(self._precision == "tf32")),
             # Trying all algorithms out takes seconds for each new size.
             "cudnn_conv_algo_search": "HEURISTIC",
         }
-        if self._family == _CUDA:
-            return [(_PROVIDERS[_CUDA], cuda)]
-        return [(_PROVIDERS[_TENSORRT], self._tensorrt(height, width)), (_PROVIDERS[_CUDA], cuda)]
+        if self._family == CUDA:
+            return [(PROVIDERS[CUDA], cuda)]
+        return [(PROVIDERS[TENSORRT], self._tensorrt(height, width)), (PROVIDERS[CUDA], cuda)]
 
     def _tensorrt(self, height: int, width: int) -> dict[str, str]:
         """Give TensorRT's settings for one size and 1 to `batch` pictures; its engines are kept between runs."""
@@ -238,7 +268,7 @@ class _Net:
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": str(folder),
             "trt_timing_cache_enable": "True",
-            "trt_timing_cache_path": str(folder.parent),
+            "trt_timing_cache_path": str(folder),
             "trt_profile_min_shapes": shapes[0],
             "trt_profile_opt_shapes": shapes[1],
             "trt_profile_max_shapes": shapes[1],
@@ -250,12 +280,7 @@ class _Net:
         gpu = "".join(letter if letter.isalnum() else "-" for letter in gpu_names()[self._gpu])
         runtime = f"ort{self._onnxruntime.__version__}"
         folder = cache_folder("compiled") / "tensorrt" / f"{gpu}-{runtime}"
-        folder = folder / f"{digest}-{self._batch}x{height}x{width}-{self._precision}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EngineError(f"cannot write to {folder} ({error.strerror or error}): free space") from error
-        return folder
+        return folder / f"{digest}-{self._batch}x{height}x{width}-{self._precision}"
 
     def _find_precision(self, precision: str) -> str:
         known = _PRECISIONS[self._family]
@@ -267,22 +292,3 @@ class _Net:
                 f"{', '.join(each for each in known if each not in ('int8', 'tf32'))}"
             )
         return precision
-
-
-def load_onnxruntime() -> Any:
-    """Give the module `onnxruntime`, with NVIDIA's libraries loaded where they come as Python packages.
-
-    Raises:
-        EngineError: it is not installed; the text names the extras.
-    """
-    try:
-        onnxruntime = importlib.import_module("onnxruntime")
-    except ImportError as error:
-        raise EngineError(
-            f"ONNX Runtime cannot be loaded ({brief(error)}): pip install 'posestream[onnxruntime]', "
-            "or 'posestream[onnxruntime-gpu]' for NVIDIA GPUs"
-        ) from error
-    onnxruntime.disable_telemetry_events()
-    if _PROVIDERS[_CUDA] in onnxruntime.get_available_providers():
-        onnxruntime.preload_dlls()
-    return onnxruntime

@@ -152,7 +152,7 @@ class ThreadedEngine:
                 self._done.put(item)
 
     def _infer(self, task: _Task) -> Sequence[Completed | InferenceError]:
-        failures: tuple[type[Exception], ...] = (*self._net.errors, MemoryError)
+        failures: tuple[type[Exception], ...] = (*self._net.errors, EngineError, MemoryError)
         try:
             maps = self._forward(task.images)
         except failures as error:

@@ -16,6 +16,7 @@ from posestream.models.importers.imported import Converted, find_maps
 from posestream.models.importers.openvino_graph import convert_openvino
 from posestream.models.importers.record import ONNX_DEVICES, Origin, Record, install, known_origin
 from posestream.models.importers.spec_file import check_onnx, read_spec_file
+from posestream.models.importers.trial import try_network
 from posestream.models.layout import LAYOUTS
 from posestream.models.spec import InputSpec, NetworkSpec, TensorLayout
 
@@ -85,7 +86,7 @@ def import_onnx(wanted: Wanted, onnx: Path, spec_file: Path) -> NetworkSpec:
         shutil.copyfile(onnx, path)
         return record
 
-    return install(wanted.name, make, wanted.folder or models_cache(), wanted.overwrite)
+    return install(wanted.name, make, wanted.folder or models_cache(), wanted.overwrite, check=try_network)
 
 
 def _install(
@@ -113,4 +114,4 @@ def _install(
         devices = INT8_DEVICES if converted.is_int8 else ONNX_DEVICES
         return Record(wanted.name, wanted.layout_name, origin, ", ".join(names), taken, heatmaps, pafs, stride, devices)
 
-    return install(wanted.name, make, wanted.folder or models_cache(), wanted.overwrite)
+    return install(wanted.name, make, wanted.folder or models_cache(), wanted.overwrite, check=try_network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,17 +64,20 @@ def read_prototxt(path: Path) -> CaffeNet:
     """Read a network's layers; the `layer` and the older `layers` form are both understood.
 
     Raises:
-        ModelError: it cannot be read, is no prototxt, or has not one input and some layers.
+        ModelError: it cannot be read, is no prototxt, has a layer twice, or has not one input and some layers.
     """
     text_format = load_protobuf("text_format")
     message = message_class("NetParameter")()
     try:
-        text_format.Parse(_read(path).decode("utf-8"), message, allow_unknown_field=True)
+        text_format.Parse(_read(path).decode("utf-8-sig"), message, allow_unknown_field=True)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is no prototxt: {error}") from error
     layers = [layer for layer in _layers(path, message) if _is_used(layer.parameters)]
     inputs = [*message.input, *(top for layer in layers if layer.kind == "Input" for top in layer.tops)]
     layers = [layer for layer in layers if layer.kind != "Input"]
+    names = Counter(layer.name for layer in layers if layer.name)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ModelError(f"{path}: layer {twice[0]} is there more than once, and its weights only once")
     if len(inputs) != 1 or not layers:
         raise ModelError(f"{path}: a network has one input and some layers, not {len(inputs)} and {len(layers)}")
     return CaffeNet(path, inputs[0], tuple(layers))

@@ -148,9 +148,12 @@ class _Converter:
         pads = self._pair(layer, options, "pad", "pad", 0)
         strides = self._pair(layer, options, "stride", "stride", 1)
         dilations = tuple(options.dilation)[:1] * 2 if len(options.dilation) < 2 else tuple(options.dilation)
+        if options.group < 1:
+            raise self._wrong(layer, "has no group")
+        self._check_pads(layer, pads, kernel, dilations or (1, 1))
         weights, *bias = self._weights(layer, 1 + options.bias_term)
-        expected = (options.num_output, given.channels // max(options.group, 1), *kernel)
-        if weights.shape != expected or given.channels % max(options.group, 1):
+        expected = (options.num_output, given.channels // options.group, *kernel)
+        if weights.shape != expected or given.channels % options.group:
             shapes = ["×".join(map(str, shape)) for shape in (expected, weights.shape)]
             raise self._wrong(layer, f"needs weights of {shapes[0]}, and the caffemodel has {shapes[1]}")
         tensors = [given.tensor, self._graph.weights(f"{layer.name}/weights", weights)]
@@ -189,12 +192,14 @@ class _Converter:
             raise self._wrong(layer, "pools otherwise than by the maximum of a window, which is not known here")
         kernel = self._pair(layer, options, "kernel", "kernel_size", 0)
         strides = self._pair(layer, options, "stride", "stride", 1)
+        pads = self._pair(layer, options, "pad", "pad", 0)
+        self._check_pads(layer, pads, kernel, (1, 1))
         result = self._graph.node(
             "MaxPool",
             [given.tensor],
             layer.tops[0],
             kernel_shape=kernel,
-            pads=self._pair(layer, options, "pad", "pad", 0) * 2,
+            pads=pads * 2,
             strides=strides,
             ceil_mode=int(options.round_mode != _FLOOR),
         )
@@ -220,6 +225,13 @@ class _Converter:
         if kind == "Mul" and len(names) != 2:
             raise self._wrong(layer, f"multiplies {len(names)} blobs instead of two")
         return _like(inputs[0], self._graph.node(kind, names, layer.tops[0]))
+
+    def _check_pads(
+        self, layer: CaffeLayer, pads: tuple[int, ...], kernel: tuple[int, ...], dilations: tuple[int, ...]
+    ) -> None:
+        """Raise ModelError where a window would lie wholly beside the picture."""
+        if any(pad > step * (size - 1) for pad, size, step in zip(pads, kernel, dilations, strict=True)):
+            raise self._wrong(layer, f"pads by {max(pads)}, which is more than its window of {max(kernel)} needs")
 
     def _check_strides(self, layer: CaffeLayer, inputs: list[_Value]) -> None:
         if len({value.stride for value in inputs}) != 1:

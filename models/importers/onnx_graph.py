@@ -47,9 +47,9 @@ class OnnxGraph:
         return name
 
     def weights(self, wanted: str, values: NDArray[Any]) -> str:
-        """Add an array that is part of the network; give its name."""
+        """Add an array that is part of the network, of its own shape (a scalar too); give its name."""
         name = self.name(wanted)
-        self._weights[name] = self._onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self._weights[name] = self._onnx.numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def node(self, kind: str, inputs: Sequence[str], wanted: str, **attributes: Any) -> str:

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posestream.models.errors import ModelError
-from posestream.models.registry import RECORD, check_name, packaged_registry, parse_registry
-from posestream.models.spec import InputSpec, NetworkSpec, OutputSpec
+from posestream.models.registry import RECORD, check_maps, check_name, packaged_registry, parse_registry
+from posestream.models.spec import DEVICE_FAMILIES, InputSpec, NetworkSpec, OutputSpec
 
 __all__ = ["Origin", "Record", "check_free", "digest_of", "install", "known_origin"]
 
 #: What can run a network in ONNX whose numbers are floats.
-ONNX_DEVICES = ("cpu", "intel-gpu", "npu", "opencv-cpu", "opencv-cuda", "ort-cpu", "cuda", "tensorrt")
+ONNX_DEVICES = DEVICE_FAMILIES
 #: Bytes read at a time.
 _CHUNK = 1 << 20
+
+
+#: What looks at a network and its files before they are installed.
+Check = Callable[[NetworkSpec, Sequence[Path]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,12 @@ class Record:
 
 
 def install(
-    name: str, make: Callable[[Path], Record], folder: Path, overwrite: bool = False, suffix: str = ".onnx"
+    name: str,
+    make: Callable[[Path], Record],
+    folder: Path,
+    overwrite: bool = False,
+    suffix: str = ".onnx",
+    check: Check | None = None,
 ) -> NetworkSpec:
     """Make a network's files and put them with their record into a folder of its own.
 
@@ -89,6 +98,7 @@ def install(
         folder: the folder of networks, which gets a folder NAME.
         overwrite: replaces a network of this name that was imported before.
         suffix: what the file's name ends with.
+        check: is given the network and its files before anything is installed, and raises ModelError to refuse it.
 
     Raises:
         ModelError: the name is taken, the record contradicts itself, or nothing can be written there.
@@ -102,8 +112,10 @@ def install(
             main = Path(scratch, f"{name}{suffix}")
             record = make(main)
             files = [main, *sorted(path for path in Path(scratch).iterdir() if path != main)]
-            text = record.to_toml(files)
+            text = _checked(record).to_toml(files)
             spec = parse_registry(text)[name]
+            if check is not None:
+                check(spec, files)
             Path(scratch, RECORD).write_text(text, "utf-8")
             target.mkdir(exist_ok=True)
             # The record goes first and comes last, so that it never stands beside another file than its own.
@@ -115,6 +127,15 @@ def install(
             f"cannot write to {folder} ({error.strerror or error}): free space or choose another"
         ) from error
     return spec
+
+
+def _checked(record: Record) -> Record:
+    """Raise ModelError where a record cannot be written, or would contradict itself."""
+    try:
+        check_maps(record)
+    except ValueError as error:
+        raise ModelError(f"{record.name}: {error}") from error
+    return record
 
 
 def check_free(name: str, folder: Path, overwrite: bool) -> None:

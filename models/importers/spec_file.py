@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from posestream.models.errors import ModelError
 from posestream.models.importers.extra import load_onnx
 from posestream.models.importers.record import ONNX_DEVICES, Origin, Record
+from posestream.models.registry import check_maps
 from posestream.models.spec import InputSpec, OutputSpec, TensorLayout
+from posestream.models.typed import typed
 
 __all__ = ["check_onnx", "read_spec_file"]
+
+
+@dataclass(frozen=True, slots=True)
+class _SpecFile:
+    """The keys of a spec file."""
+
+    layout_name: str
+    licence: str
+    stride: int
+    input: InputSpec
+    heatmaps: OutputSpec
+    pafs: OutputSpec
+    title: str = ""
+    licence_url: str = ""
+    is_restricted: bool = False
+    devices: tuple[str, ...] = ONNX_DEVICES
 
 
 def read_spec_file(path: Path, name: str, source: str) -> Record:
@@ -24,7 +43,8 @@ def read_spec_file(path: Path, name: str, source: str) -> Record:
         source: the file that it describes.
 
     Raises:
-        ModelError: it cannot be read, is no TOML, or a key is missing or unknown.
+        ModelError: it cannot be read, is no TOML, a key is missing or unknown, or a value is impossible; the text names
+            the file and the key.
     """
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text("utf-8-sig"))
@@ -33,30 +53,14 @@ def read_spec_file(path: Path, name: str, source: str) -> Record:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is no TOML: {error}") from error
     try:
-        origin = Origin(
-            table.pop("title", f"imported from {source}"),
-            table.pop("licence"),
-            table.pop("licence_url", ""),
-            table.pop("is_restricted", False),
-        )
-        record = Record(
-            name,
-            table.pop("layout_name"),
-            origin,
-            source,
-            InputSpec(**_tensor(table.pop("input"))),
-            OutputSpec(**_tensor(table.pop("heatmaps"))),
-            OutputSpec(**_tensor(table.pop("pafs"))),
-            table.pop("stride"),
-            tuple(table.pop("devices", ONNX_DEVICES)),
-        )
-        if table:
-            raise ValueError(f"unknown keys: {', '.join(table)}")
-    except KeyError as error:
-        raise ModelError(f"{path}: {error} is missing") from error
-    except (TypeError, ValueError) as error:
+        told = typed(_SpecFile, table)
+        check_maps(told)
+    except ValueError as error:
         raise ModelError(f"{path}: {error}") from error
-    return record
+    origin = Origin(told.title or f"imported from {source}", told.licence, told.licence_url, told.is_restricted)
+    return Record(
+        name, told.layout_name, origin, source, told.input, told.heatmaps, told.pafs, told.stride, told.devices
+    )
 
 
 def check_onnx(path: Path, record: Record) -> None:
@@ -86,10 +90,20 @@ def check_onnx(path: Path, record: Record) -> None:
                 f"{output.first} to {output.first + output.count - 1}"
             )
     stored = {tensor.name for tensor in model.graph.initializer}
-    inputs = [each.name for each in model.graph.input if each.name not in stored]
+    inputs = [each for each in model.graph.input if each.name not in stored]
     if len(inputs) != 1:
-        raise ModelError(f"{path} takes {len(inputs)} inputs instead of one picture: {', '.join(inputs)}")
+        names = ", ".join(each.name for each in inputs)
+        raise ModelError(f"{path} takes {len(inputs)} inputs instead of one picture: {names}")
+    _check_input(path, inputs[0], record.input.layout)
 
 
-def _tensor(entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "layout": TensorLayout(entry["layout"])}
+def _check_input(path: Path, given: Any, layout: TensorLayout) -> None:
+    """Raise ModelError where a network's input is no picture of three colours in the layout that is told."""
+    sizes = [dim.dim_value or dim.dim_param or "?" for dim in given.type.tensor_type.shape.dim]
+    colours = sizes[1 if layout is TensorLayout.NCHW else 3] if len(sizes) == 4 else 0
+    # A size that is free may be three, unless the three colours are elsewhere.
+    if colours != 3 and (isinstance(colours, int) or 3 in sizes):
+        raise ModelError(
+            f"{path}: {given.name} is {'×'.join(map(str, sizes))}, and no picture of three colours in {layout} "
+            "(input.layout)"
+        )

@@ -6,7 +6,7 @@ import contextlib
 import select
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,15 +73,13 @@ def measure_engines(plan: EnginesPlan) -> None:
     image = np.random.default_rng(0).integers(0, 256, (plan.height, plan.width, 3), np.uint8)
     with contextlib.ExitStack() as closing:
         rows, left_out = _open_all(spec, weights, closing)
-        for row in rows:
-            if row.engine is not None:
-                row.engine.prepare(plan.height, plan.width)
+        rows = _each(rows, left_out, lambda row: _prepare(row, plan))
         if plan.has_tool:
             rows += [_Row(_TOOL, precision, "OpenVINO's own tool, CPU", None) for precision in ("auto", "f32")]
         for number in range(plan.rounds):
-            for row in rows:
-                _measure(row, spec, weights, image, plan)
+            rows = _each(rows, left_out, lambda row: _measure(row, spec, weights, image, plan))
             click.echo(f"round {number + 1} of {plan.rounds}", err=True)
+    _check_some(rows, spec, left_out)
     _show(spec, plan, rows)
     report(
         {
@@ -124,10 +122,32 @@ def _open_all(
                 rows.setdefault(f"{device} {engine.description}", _Row(device, precision, engine.description, engine))
                 continue
         if precision == "auto":
-            left_out.append({"device": device, "reason": reason})
+            left_out.append({"device": device, "precision": precision, "reason": reason})
+    _check_some(rows, spec, left_out)
+    return list(rows.values()), left_out
+
+
+def _check_some(rows: Collection[object], spec: NetworkSpec, left_out: list[dict[str, str]]) -> None:
     if not rows:
         raise EngineError(f"no device of this machine can run {spec.name}: {left_out}")
-    return list(rows.values()), left_out
+
+
+def _each(rows: list[_Row], left_out: list[dict[str, str]], do: Callable[[_Row], None]) -> list[_Row]:
+    """Do something with each row; give those with which it succeeded, and note why the others are left out."""
+    kept = []
+    for row in rows:
+        try:
+            do(row)
+        except (EngineError, ModelError) as error:
+            left_out.append({"device": row.device, "precision": row.precision, "reason": str(error)})
+        else:
+            kept.append(row)
+    return kept
+
+
+def _prepare(row: _Row, plan: EnginesPlan) -> None:
+    if row.engine is not None:
+        row.engine.prepare(plan.height, plan.width)
 
 
 def _candidates() -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from posestream.models.samples import fetch_sample
 from posestream.models.weights import WeightStore
 from posestream.pipeline.settings import Settings
 
-__all__ = ["Speed", "clip_path", "engine_for", "median", "network_speed", "report"]
+__all__ = ["Speed", "clip_path", "engine_for", "median", "network_speed", "report", "speed_for"]
 
 #: Pictures that the engine has done before a measurement begins.
 _WARM_UP = 8
@@ -60,6 +60,31 @@ def network_speed(engine: Engine, image: NDArray[np.uint8], frames: int) -> Spee
     _run(engine, image, frames)
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     return Speed(frames / wall_s, cpu_s / frames * 1000)
+
+
+def speed_for(engine: Engine, image: NDArray[np.uint8], seconds: float) -> float:
+    """Run the bare engine over the same picture for about so long, however slow it is; give pictures a second.
+
+    The first inference is for warming up. Where all that the engine takes would last longer than `seconds`, it is given
+    no more than it works on at once, so that the last ones are not waited for one after the other.
+
+    Raises:
+        EngineError: an inference failed.
+    """
+    begin = time.perf_counter()
+    _run(engine, image, 1)
+    is_slow = engine.capacity * (time.perf_counter() - begin) > seconds
+    room = engine.at_once if is_slow else engine.capacity
+    submitted = done = 0
+    begin, elapsed_s = time.perf_counter(), 0.0
+    while done < submitted or elapsed_s < seconds:
+        while elapsed_s < seconds and (count := min(engine.batch, room - (submitted - done))):
+            engine.submit(range(submitted, submitted + count), [image] * count)
+            submitted += count
+        select.select([engine.fileno()], [], [], 1.0)
+        done += len(engine.completed())
+        elapsed_s = time.perf_counter() - begin
+    return done / elapsed_s
 
 
 def _run(engine: Engine, image: NDArray[np.uint8], frames: int) -> None:

@@ -41,11 +41,12 @@ _LEAST_COLUMNS = 72
 def doctor_command(is_json: bool, is_gpu: bool) -> int:
     """Look at this machine: packages, grouping, engines, devices and their speed, decoders, folders and limits.
 
-    The exit code is 4 where something is missing without which nothing works.
+    The exit code is 4 where something is missing without which nothing works, and with --gpu where no trial succeeded.
     """
     if is_gpu:
-        _tell_gpus(is_json)
-        return ExitCode.DONE
+        trials = try_gpus()
+        click.echo(json.dumps([trial.to_json() for trial in trials]) if is_json else gpu_table(trials))
+        return ExitCode.DONE if any(not trial.failure for trial in trials) else ExitCode.ENGINE
     findings: list[Finding] = []
     with Console(stderr=True).status("looking…", spinner="line") as status:
         for look in _LOOKS:
@@ -74,8 +75,3 @@ def _show(findings: list[Finding]) -> None:
         table.add_row(state, Text(finding.name), Text(finding.text), Text(finding.advice))
     with standard_output() as output:
         show_table(output, table, least_columns=_LEAST_COLUMNS)
-
-
-def _tell_gpus(is_json: bool) -> None:
-    trials = try_gpus()
-    click.echo(json.dumps([trial.to_json() for trial in trials]) if is_json else gpu_table(trials))

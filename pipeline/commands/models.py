@@ -38,11 +38,14 @@ def list_command() -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("name", "layout", "licence", "devices", "where"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for row in list_networks(WeightStore.from_environment(), load_registry()):
+    registry = load_registry()
+    for row in list_networks(WeightStore.from_environment(), registry):
         where = row.problem or (row.how if row.folder is None else str(row.folder))
         table.add_row(row.name, row.layout, row.licence, ", ".join(row.devices), where)
     with standard_output() as output:
         show_table(output, table, least_columns=_LEAST_COLUMNS)
+    for fault in registry.damaged.values():
+        click.echo(f"posestream: {fault}", err=True)
 
 
 @models_command.command("info")

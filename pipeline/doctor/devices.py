@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
 
-from posestream.models.engines import check_device, devices_of, open_engine, runs
+from posestream.models.engines import devices_of, obstacle, open_engine, runs
 from posestream.models.engines.base import Engine
 from posestream.models.engines.nvidia import gpu_names
+from posestream.models.engines.providers import tensorrt_needed
 from posestream.models.errors import EngineError, ModelError
 from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights, WeightStore
-from posestream.pipeline.bench.measure import network_speed
+from posestream.pipeline.bench.measure import speed_for
 from posestream.pipeline.doctor.finding import Finding, State
 
-__all__ = ["FAMILIES", "look_at_devices", "usable_networks"]
+__all__ = ["FAMILIES", "advice", "look_at_devices", "usable_networks"]
 
 _SECTION = "devices"
 #: Every family, and what to do to have it.
 FAMILIES = {
     "cpu": "pip install --force-reinstall openvino",
     "cuda": "an NVIDIA GPU and its driver, and pip install 'posestream[onnxruntime-gpu]' instead of onnxruntime",
-    "tensorrt": "as for cuda, and pip install tensorrt-cu12",
+    "tensorrt": "as for cuda, and pip install 'tensorrt-cu13>=10,<11'",
     "intel-gpu": "an Intel GPU and its driver (Debian: intel-opencl-icd)",
     "npu": "an Intel NPU and its driver (linux-npu-driver)",
     "ort-cpu": "pip install 'posestream[onnxruntime]'",
     "opencv-cpu": "pip install opencv-python",
     "opencv-cuda": "an OpenCV that was built with CUDA and cuDNN",
 }
+#: Families whose engine is asked only where there are a GPU and its driver.
+NVIDIA_FAMILIES = ("cuda", "tensorrt")
 #: The picture of the speed test, in pixels.
 SIZE = (256, 456)
 #: How long a speed test takes about, in seconds.
@@ -42,13 +44,20 @@ def look_at_devices() -> list[Finding]:
     """Give each device of this machine with its speed, and each family that has none here."""
     networks = usable_networks()
     found = [Finding(_SECTION, f"GPU {number}", State.OK, name) for number, name in enumerate(gpu_names())]
-    for family, advice in FAMILIES.items():
+    for family in FAMILIES:
         devices = devices_of(family)
         found += [_device(device, networks) for device in devices]
         if not devices:
-            state = State.ERROR if family == "cpu" else State.ABSENT
-            found.append(Finding(_SECTION, family, state, _why_absent(family), advice))
+            found.append(_absent(family))
     return found
+
+
+def advice(family: str) -> str:
+    """Give what to do to have a family's devices; TensorRT must be of the version that ONNX Runtime was built with."""
+    if family == "tensorrt" and (needed := tensorrt_needed()) is not None:
+        package = f"tensorrt-cu{needed.cuda}>={needed.tensorrt},<{needed.tensorrt + 1}"
+        return f"as for cuda, and pip install '{package}'"
+    return FAMILIES[family]
 
 
 def usable_networks() -> list[tuple[NetworkSpec, Weights]]:
@@ -65,13 +74,12 @@ def usable_networks() -> list[tuple[NetworkSpec, Weights]]:
     return found
 
 
-def _why_absent(family: str) -> str:
-    """Give in a line why there is no device of a family."""
-    try:
-        check_device(family)
-    except EngineError as error:
-        return str(error).partition(": there are")[0]
-    return "is not here"
+def _absent(family: str) -> Finding:
+    """Tell why there is no device of a family: one line, whatever was tried."""
+    fault = obstacle(family)
+    is_trouble = bool(fault and family in NVIDIA_FAMILIES)  # its GPU and driver are here
+    state = State.ERROR if family == "cpu" else State.WARNING if is_trouble else State.ABSENT
+    return Finding(_SECTION, family, state, fault or f"no device {family} is here", advice(family))
 
 
 def _device(device: str, networks: list[tuple[NetworkSpec, Weights]]) -> Finding:
@@ -89,11 +97,8 @@ def speed_finding(device: str, spec: NetworkSpec, opener: Callable[[], Engine]) 
     try:
         with closing(opener()) as engine:
             engine.prepare(*SIZE)
-            begin = time.perf_counter()
-            network_speed(engine, image, engine.capacity)
-            each_s = (time.perf_counter() - begin) / (engine.capacity + 8)
-            fps = network_speed(engine, image, max(int(_SECONDS / each_s), engine.capacity)).fps
+            fps = speed_for(engine, image, _SECONDS)
             text = f"{fps:.1f} fps with {spec.name} at {SIZE[1]}×{SIZE[0]} ({engine.description})"
             return Finding(_SECTION, device, State.OK, text, data={"fps": round(fps, 1), "network": spec.name})
     except (EngineError, ModelError) as error:
-        return Finding(_SECTION, device, State.WARNING, str(error), FAMILIES[device.partition(":")[0]])
+        return Finding(_SECTION, device, State.WARNING, str(error), advice(device.partition(":")[0]))

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from posestream.models.engines import devices_of, open_engine, runs
+from posestream.models.engines import devices_of, obstacle, open_engine, runs
 from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, ModelError
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import Weights
 from posestream.pipeline.bench.measure import network_speed
-from posestream.pipeline.doctor.devices import FAMILIES, SIZE, usable_networks
+from posestream.pipeline.doctor.devices import SIZE, advice, usable_networks
 
 __all__ = ["Trial", "gpu_table", "try_gpus"]
 
@@ -62,7 +62,7 @@ def try_gpus() -> list[Trial]:
     """
     devices = [device for family in _GPU_FAMILIES for device in devices_of(family)]
     if not devices:
-        wanted = "; ".join(f"{family}: {FAMILIES[family]}" for family in _GPU_FAMILIES)
+        wanted = "; ".join(f"{family}: {_missing(family)}" for family in _GPU_FAMILIES)
         raise EngineError(f"no GPU or NPU is here that an installed engine can use ({wanted})")
     networks = usable_networks()
     return [
@@ -85,6 +85,11 @@ def gpu_table(trials: list[Trial]) -> str:
         difference = "" if trial.difference is None else f"{trial.difference:.4f}"
         lines.append(f"| `{trial.device}` | {trial.network} | {engine} | {' | '.join(cells)} | {difference} |")
     return "\n".join(lines)
+
+
+def _missing(family: str) -> str:
+    """Give what keeps a family from being used, where that is known, and what to do."""
+    return ": ".join(filter(None, (obstacle(family), advice(family))))
 
 
 def _try(device: str, spec: NetworkSpec, weights: Weights, precision: str) -> Trial:

@@ -9,13 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from posestream.stages.errors import SourceError
+from posestream.stages.errors import SettingsError, SourceError
 from posestream.stages.items import Frame, NetInput
 from posestream.stages.preprocess import Preprocess
-from posestream.stages.source.opening import open_source
+from posestream.stages.source.opening import open_source, redacted
 from posestream.stages.source.settings import SourceSettings
 
-__all__ = ["LEAST_FRAMES", "Frames", "evenly", "sample_frames", "sampled"]
+__all__ = ["LEAST_FRAMES", "Frames", "check_recorded", "evenly", "sample_frames", "sampled"]
 
 ItemT = TypeVar("ItemT")
 
@@ -33,6 +33,19 @@ class Frames:
     calibration: tuple[NetInput, ...]
     #: What the gate looks at.
     held_back: tuple[NetInput, ...]
+
+
+def check_recorded(urls: Sequence[str]) -> None:
+    """Make sure that sources have an end; none is opened.
+
+    Raises:
+        SettingsError: one is live.
+    """
+    for number, url in enumerate(urls):
+        if open_source(_settings(number, url)).is_live:
+            raise SettingsError(
+                f"{redacted(url)} is live and has no end: record it first (run --save-video), then name the file"
+            )
 
 
 def sample_frames(urls: Sequence[str], count: int, net_height: int, multiple: int) -> Frames:
@@ -53,7 +66,7 @@ def sample_frames(urls: Sequence[str], count: int, net_height: int, multiple: in
     found: list[NetInput] = []
     for number, url in enumerate(urls):
         share = (count - len(found)) // (len(urls) - number)
-        with open_source(SourceSettings(url=url, name=f"source-{number}")) as source:
+        with open_source(_settings(number, url)) as source:
             source.open()
             found += sampled(source.frames(), share, preprocess)
     found = _unlike(found)
@@ -65,6 +78,10 @@ def sample_frames(urls: Sequence[str], count: int, net_height: int, multiple: in
     held_back = tuple(found[_HELD_BACK - 1 :: _HELD_BACK])
     del found[_HELD_BACK - 1 :: _HELD_BACK]
     return Frames(tuple(found), held_back)
+
+
+def _settings(number: int, url: str) -> SourceSettings:
+    return SourceSettings(url=url, name=f"source-{number}")
 
 
 def sampled(frames: Iterable[Frame], count: int, preprocess: Preprocess) -> list[NetInput]:

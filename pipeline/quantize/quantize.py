@@ -23,7 +23,7 @@ from posestream.models.registry import find_network
 from posestream.models.spec import NetworkSpec
 from posestream.pipeline.quantize.agreement import Agreement, agreement
 from posestream.pipeline.quantize.candidate import Candidate, speeds_of
-from posestream.pipeline.quantize.frames import Frames, evenly, sample_frames
+from posestream.pipeline.quantize.frames import Frames, check_recorded, evenly, sample_frames
 from posestream.pipeline.quantize.gate import Limits
 from posestream.pipeline.quantize.speed import Speeds
 from posestream.stages.errors import SourceError
@@ -94,8 +94,10 @@ def quantize(
     Raises:
         ModelError: the network or NNCF is not here, the network cannot be quantised, or the name is taken.
         EngineError: OpenVINO cannot run the network.
+        SettingsError: a source is live.
         SourceError: the frames cannot be had, or nobody is in them.
     """
+    check_recorded(plan.urls)
     load_nncf()
     folder = plan.folder or models_cache()
     check_free(plan.name, folder, plan.overwrite)

@@ -71,6 +71,16 @@ def test_auto_takes_the_fastest_that_can_be_had(here, reachable, device, expecte
     assert choice.weights.spec is choice.spec
 
 
+def test_reason_tells_why_a_gpu_is_not_used(monkeypatch):
+    """A GPU whose libraries are missing is passed over by `auto`, which says what is missing."""
+    monkeypatch.setattr(
+        "posestream.models.choice.obstacle", lambda family: "a GPU is here, no libcublas" if family == "cuda" else ""
+    )
+    choice = choose("auto", "auto", FakeStore([THIN, INT8]), REGISTRY)
+    assert choice.device == "cpu"
+    assert choice.reason.endswith("; the device is cpu, since a GPU is here, no libcublas and no opencv-cuda is here")
+
+
 def test_reason_tells_why_another_was_passed_over():
     """The reason names the network, the device, and why the faster one was not taken, in one line."""
     fallback = choose("auto", "auto", FakeStore([THIN]), REGISTRY).reason

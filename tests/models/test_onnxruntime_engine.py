@@ -1,19 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from posestream.models.engines import nvidia, open_engine
+from posestream.models.engines import check_device, devices_of, nvidia, open_engine
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.weights import Weights
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
-pytest.importorskip("onnx", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
+onnx = pytest.importorskip("onnx", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
 
 from posestream.models.engines import onnxruntime as module  # noqa: E402 - it needs what is looked for above
+from posestream.models.engines.onnx_file import onnx_file  # noqa: E402
+from posestream.models.engines.onnx_picture import PICTURE, fitted  # noqa: E402
 from posestream.models.engines.onnxruntime import OnnxRuntimeEngine  # noqa: E402
 
 
@@ -49,6 +52,21 @@ def test_maps_are_those_of_the_network(kind, request, picture, wait, cache):
         np.testing.assert_allclose(done.pafs_chw, pafs, atol=2e-4)
     engine.close()
     assert len(list(cache.rglob("*.onnx"))) == (0 if kind == "tiny_onnx" else 1)
+
+
+@pytest.mark.parametrize("level", ["DISABLE_ALL", "ENABLE_BASIC"])
+@pytest.mark.parametrize("kind", ["tiny_onnx", "tiny_one", "tiny_two"])
+def test_picture_goes_into_a_cast(kind, level, request, tmp_path):
+    """TensorRT takes uint8 into a Cast alone; ONNX Runtime's own rewriting before it leaves that so."""
+    tiny = request.getfixturevalue(kind)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
+    options.optimized_model_filepath = str(tmp_path / "rewritten.onnx")
+    onnxruntime.InferenceSession(
+        fitted(*onnx_file(tiny.spec, tiny.weights, is_float=True)).model, options, providers=["CPUExecutionProvider"]
+    )
+    graph = onnx.load(tmp_path / "rewritten.onnx").graph
+    assert [node.op_type for node in graph.node if PICTURE in node.input] == ["Cast"]
 
 
 def test_maps_belong_to_the_receiver(tiny_onnx, picture, wait):
@@ -132,13 +150,19 @@ class FakeRuntime:
     """ONNX Runtime as it looks with NVIDIA's providers: notes what it is told, and computes on the processor."""
 
     __version__ = "9.9"
+    __file__ = "/nowhere/onnxruntime/__init__.py"
 
     def __init__(self, loaded=("TensorrtExecutionProvider", "CUDAExecutionProvider")):
         self.providers = []
         self.overrides = []
         self.places = []
         self.loaded = loaded
+        self.preloaded = 0
+        self.unreadable = None
         self.OrtValue = SimpleNamespace(ortvalue_from_shape_and_type=self._value)
+
+    def preload_dlls(self):
+        self.preloaded += 1
 
     def get_available_providers(self):
         return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -151,16 +175,23 @@ class FakeRuntime:
         options = onnxruntime.SessionOptions()
         return SimpleNamespace(
             real=options,
+            add_session_config_entry=options.add_session_config_entry,
             add_free_dimension_override_by_name=lambda name, size: self.overrides.append((name, size)),
         )
 
     def InferenceSession(self, model, options, providers, enable_fallback):  # noqa: N802 - ONNX Runtime's name
         assert not enable_fallback
-        self.providers.append(providers)
+        if "device_id" in providers[0][1]:  # else a provider is tried
+            self.providers.append(providers)
+            if self.unreadable and self.unreadable.exists():
+                raise RuntimeError(f"TensorRT EP could not deserialize engine from cache: {self.unreadable}")
         real = onnxruntime.InferenceSession(model, options.real, providers=["CPUExecutionProvider"])
         names = [name for name, _ in providers if name in self.loaded] or ["CPUExecutionProvider"]
         return SimpleNamespace(
-            get_providers=lambda: names, io_binding=real.io_binding, run_with_iobinding=real.run_with_iobinding
+            get_providers=lambda: names,
+            io_binding=real.io_binding,
+            run=real.run,
+            run_with_iobinding=real.run_with_iobinding,
         )
 
 
@@ -199,7 +230,7 @@ def test_tensorrt_keeps_its_engines_by_network_device_and_shape(fake, tiny_one, 
     assert len(fake.providers) == 2
     (first, first_options), (second, _) = fake.providers[0]
     assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert first_options["trt_fp16_enable"] == "True"
+    assert (first_options["trt_fp16_enable"], first_options["device_id"]) == ("True", "1")
     assert first_options["trt_profile_min_shapes"] == "picture:1x64x64x3"
     assert first_options["trt_profile_max_shapes"] == "picture:2x64x64x3"
     folders = [Path(providers[0][1]["trt_engine_cache_path"]) for providers in fake.providers]
@@ -208,6 +239,79 @@ def test_tensorrt_keeps_its_engines_by_network_device_and_shape(fake, tiny_one, 
     assert folders[0].parent.name == "NVIDIA-B-8GB-ort9.9"
     assert len({folder.name.partition("-")[0] for folder in folders}) == 1
     assert fake.overrides[:2] == [("posestream_height", 64), ("posestream_width", 64)]
+
+
+def test_float32_is_no_less(fake, tiny_one, monkeypatch):
+    """In f32 neither CUDA's TF32 nor TensorRT's f16 is on; where TF32 cannot be turned off, the description says so."""
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    for device in ("cuda:0", "tensorrt:0"):
+        engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, device, "f32", batch=1)
+        engine.prepare(64, 64)
+        engine.close()
+    ((_, cuda),), ((_, tensorrt), (_, beside)) = fake.providers
+    assert (cuda["use_tf32"], tensorrt["trt_fp16_enable"], beside["use_tf32"]) == ("0", "False", "0")
+    assert engine.description.endswith("f32, convolutions in tf32 (NVIDIA_TF32_OVERRIDE=0 turns that off)")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert engine.description.endswith("NVIDIA A, f32")
+
+
+def test_engines_of_two_networks_are_kept_apart(fake, tiny_one):
+    """Networks of one size have a folder of compiled engines each, also where only what they do to pictures differs."""
+    other = dataclasses.replace(tiny_one.spec, input=dataclasses.replace(tiny_one.spec.input, shift=0.0))
+    for spec in (tiny_one.spec, other):
+        engine = OnnxRuntimeEngine(spec, tiny_one.weights, "tensorrt:0", batch=1)
+        engine.prepare(64, 64)
+        engine.close()
+    first, second = (providers[0][1]["trt_engine_cache_path"] for providers in fake.providers)
+    assert first != second
+
+
+def test_memory_goes_with_its_session(fake, tiny_one):
+    """When TensorRT's session of a size is dropped, so is the memory that was bound to it."""
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=4)
+    for width in range(64, 64 + 8 * 6, 8):
+        engine.prepare(64, width)
+    assert {(height, width) for _, height, width in engine._net._bound} == set(engine._net._sessions)
+    assert len(engine._net._sessions) == 4
+    engine.close()
+
+
+def test_engine_that_cannot_be_read_is_compiled_anew(fake, tiny_one, picture, wait, cache):
+    """A kept engine that TensorRT cannot read is deleted, and the network runs."""
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=1)
+    engine.prepare(64, 64)
+    engine.close()
+    kept = Path(fake.providers[0][0][1]["trt_engine_cache_path"], "part.engine")
+    kept.write_bytes(b"half of it")
+    fake.unreadable = kept
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=1)
+    engine.submit([0], [picture(64, 64)])
+    (done,) = wait(engine)
+    engine.close()
+    np.testing.assert_allclose(done.heatmaps_chw, tiny_one.expected(picture(64, 64))[0], atol=2e-4)
+    assert not kept.exists()
+    assert len(fake.providers) == 3
+
+
+def test_network_that_cannot_be_opened_for_a_size_names_its_ticket(fake, tiny_one, picture, wait):
+    """Where TensorRT cannot compile a size that comes without a word, that frame has failed, and the engine goes on."""
+    fake.loaded = ()
+    engine = OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "tensorrt:0", batch=1)
+    engine.submit([3], [picture(64, 64)])
+    with pytest.raises(InferenceError, match="TensorrtExecutionProvider cannot be loaded") as caught:
+        wait(engine)
+    assert caught.value.tickets == (3,)
+    fake.loaded = ("TensorrtExecutionProvider",)
+    engine.submit([4], [picture(64, 64)])
+    assert [done.ticket for done in wait(engine)] == [4]
+    engine.close()
+
+
+def test_bug_of_ours_is_not_hidden(fake, tiny_one, monkeypatch):
+    """What ONNX Runtime does not raise is no error of the network's, and is not told as one."""
+    monkeypatch.setattr(fake, "InferenceSession", lambda *_, **__: None.nothing)
+    with pytest.raises(AttributeError):
+        OnnxRuntimeEngine(tiny_one.spec, tiny_one.weights, "cuda:0")
 
 
 def test_gpu_is_never_silently_the_processor(fake, tiny_onnx):
@@ -220,6 +324,28 @@ def test_gpu_is_never_silently_the_processor(fake, tiny_onnx):
     with pytest.raises(EngineError, match="tensorrt:0: ONNX Runtime's TensorrtExecutionProvider cannot be loaded"):
         engine.prepare(64, 64)
     engine.close()
+
+
+@pytest.mark.parametrize("family", ["cuda", "tensorrt"])
+def test_gpu_that_cannot_be_used_is_no_device(family, fake):
+    """A driver alone makes no device: where the provider cannot be loaded, that is told with what the system says."""
+    fake.loaded = ()
+    with pytest.raises(EngineError) as caught:
+        module.devices(family)
+    assert "NVIDIA A and NVIDIA B 8GB and its driver are here, but ONNX Runtime's" in str(caught.value)
+    assert "cannot be loaded: /nowhere/onnxruntime/capi/libonnxruntime_providers_shared.so" in str(caught.value)
+    assert devices_of(family) == ()
+    with pytest.raises(EngineError, match=rf"device {family}:0 is not available here: NVIDIA A .*; there are cpu, "):
+        check_device(f"{family}:0")
+
+
+def test_libraries_are_loaded_once_and_for_gpus_alone(fake, tiny_onnx):
+    """NVIDIA's libraries are looked for once in a process, and not for the processor's sake."""
+    OnnxRuntimeEngine(tiny_onnx.spec, tiny_onnx.weights, "ort-cpu").close()
+    assert (module.devices("ort-cpu"), fake.preloaded) == (("ort-cpu",), 0)
+    for device in ("cuda:0", "cuda:1", "tensorrt:0"):
+        OnnxRuntimeEngine(tiny_onnx.spec, tiny_onnx.weights, device).close()
+    assert (len(module.devices("cuda")), fake.preloaded) == (2, 1)
 
 
 def test_no_gpu_is_no_device(monkeypatch):

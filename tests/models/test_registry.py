@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from posestream.models.engines import _ENGINES
 from posestream.models.errors import ModelError
 from posestream.models.layout import LAYOUTS
 from posestream.models.registry import find_network, load_registry, parse_registry
-from posestream.models.spec import Access
+from posestream.models.spec import DEVICE_FAMILIES, Access
 
 ENTRY = """
 [[network]]
@@ -98,16 +99,21 @@ def test_sound_entry_is_read():
         ("count = 28", "count = 26", "has 28 channels, not 26"),
         ("first = 16", "first = 15", "overlap"),
         ('layout_name = "openpose-15"', 'layout_name = "openpose-16"', "unknown layout 'openpose-16'"),
-        ('access = "url"', 'access = "post"', "'post' is not a valid Access"),
+        ('access = "url"', 'access = "post"', "access is 'post' instead of one of url, package, import, local"),
         ('access = "url"', 'access = "package"', "does not fit access"),
         ('access = "url"', 'access = "url"\npackage = "x==1"', "'package' goes with"),
         ("md5:0", "md5:g", "is no sha256:"),
         ("stride = 8", "stride = 16", "no whole cells"),
-        ("stride = 8", "", "stride"),
+        ("stride = 8", "", "'stride' is missing"),
+        ("stride = 8", 'stride = "8"', "stride is '8' instead of a whole number"),
+        ("is_restricted = false", "is_restricted = 0", "is_restricted is 0 instead of true or false"),
+        ("digest =", "size_bytes = 1.5, digest =", "files[0].size_bytes is 1.5 instead of a whole number"),
+        ("files = [{", "files = [3, {", "files[0] is 3 instead of a table"),
+        ("files = [", "files = [] # ", "needs files"),
         ("stride = 8", "stride = 8\nspeed = 3", "speed"),
         ('name = "net.xml"', 'name = "../net.xml"', "has no folder"),
         ('name = "net"', 'name = "Net"', "lower-case"),
-        ('devices = ["cpu"]', "devices = []", "needs files and devices"),
+        ('devices = ["cpu"]', "devices = []", "needs devices"),
         ('pafs = { tensor = "maps", layout = "nchw"', 'pafs = { tensor = "maps", layout = "nhwc"', "different axes"),
     ],
 )
@@ -128,5 +134,13 @@ def test_name_is_given_once():
 
 def test_damaged_file_is_one_line():
     """A registry that is no TOML is refused in one line."""
-    with pytest.raises(ModelError, match="damaged"):
-        parse_registry("[[network")
+    for text in ("[[network", "network = 5"):
+        with pytest.raises(ModelError, match="damaged"):
+            parse_registry(text)
+    with pytest.raises(ModelError, match="instead of a table"):
+        parse_registry("network = [5]")
+
+
+def test_devices_are_those_that_engines_are_for():
+    """What an entry may name as a device is what there is an engine for, the pretending one aside."""
+    assert set(DEVICE_FAMILIES) == set(_ENGINES) - {"simulated"}

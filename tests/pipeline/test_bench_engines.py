@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from posestream.models.engines.fake import FakeEngine
-from posestream.models.errors import EngineError
+from posestream.models.errors import EngineError, InferenceError
 from posestream.models.registry import load_registry
 from posestream.models.weights import Weights
 from posestream.pipeline.bench import benchmark_app, engines
@@ -164,8 +164,59 @@ def test_engines_have_their_turns_in_each_round(
         "latency_ms": 40.0,
     }
     assert rows["cpu", "f32"]["cpu_ms_per_frame"] == 25.0
-    assert told["left_out"] == [{"device": "npu", "reason": "device npu: no auto"}]
+    assert told["left_out"] == [{"device": "npu", "precision": "auto", "reason": "device npu: no auto"}]
     assert all(engine.is_closed for engine in machine.engines)
+
+
+def test_what_fails_on_the_way_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """An engine that cannot compile, one that fails in a later round and a tool that fails cost the others nothing."""
+    machine = Machine(monkeypatch)
+
+    def refuse(engine: FakeEngine, height: int, width: int) -> None:
+        if engine.description == "cpu f32":
+            raise EngineError("no libnvinfer.so.10")
+
+    monkeypatch.setattr(FakeEngine, "prepare", refuse)
+
+    def speed(engine: FakeEngine, image: np.ndarray, frames: int) -> Speed:
+        if engine.description == "ort-cpu f32" and len(machine.turns) > 3:
+            raise InferenceError((0,), "out of memory")
+        return machine._speed(engine, image, frames)
+
+    monkeypatch.setattr(engines, "network_speed", speed)
+
+    def tool(spec: Any, weights: Any, precision: str, height: int, width: int) -> tuple[float, float]:
+        if precision == "f32":
+            raise EngineError("it died")
+        return machine._tool(spec, weights, precision, height, width)
+
+    monkeypatch.setattr(engines, "benchmark_app_fps", tool)
+    measure_engines(EnginesPlan("mobilenet-thin", 432, 368, rounds=3, frames=8, has_tool=True))
+
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [(row["device"], row["precision"]) for row in told["engines"]] == [
+        ("cpu", "auto"),
+        ("benchmark_app", "auto"),
+    ]
+    assert [(each["device"], each["precision"], each["reason"]) for each in told["left_out"]] == [
+        ("npu", "auto", "device npu: no auto"),
+        ("cpu", "f32", "no libnvinfer.so.10"),
+        ("benchmark_app", "f32", "it died"),
+        ("ort-cpu", "auto", "out of memory"),
+    ]
+    assert all(engine.is_closed for engine in machine.engines)
+
+
+def test_where_everything_fails_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no engine is left, the error names each of them and why."""
+    Machine(monkeypatch)
+
+    def refuse(engine: FakeEngine, height: int, width: int) -> None:
+        raise EngineError("no room")
+
+    monkeypatch.setattr(FakeEngine, "prepare", refuse)
+    with pytest.raises(EngineError, match=r"no device of this machine can run mobilenet-thin.*no room"):
+        measure_engines(EnginesPlan("mobilenet-thin", 432, 368, rounds=1, frames=8, has_tool=False))
 
 
 def test_a_machine_without_a_device_for_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

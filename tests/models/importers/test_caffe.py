@@ -141,6 +141,27 @@ def test_layers_of_the_training_are_left_out(tmp_path):
     assert all(layer.kind != "EuclideanLoss" for layer in read_prototxt(paths[0]).layers)
 
 
+def test_layers_that_the_use_excludes_are_left_out(tmp_path):
+    """Layers that are excluded from the phase of use are no part of the network; those excluded from training are."""
+    paths = write(small(), tmp_path)
+    text = paths[0].read_text("utf-8")
+    for phase in ("TEST", "TRAIN"):
+        text += (
+            f'layer {{ name: "{phase}" type: "Split" bottom: "net_output" top: "l" exclude {{ phase: {phase} }} }}\n'
+        )
+    paths[0].write_text(text, "utf-8")
+    assert [layer.name for layer in read_prototxt(paths[0]).layers][-1] == "TRAIN"
+    assert "TEST" not in [layer.name for layer in read_prototxt(paths[0]).layers]
+
+
+def test_prototxt_with_a_byte_order_mark_is_read(tmp_path):
+    """A prototxt that an editor has put a byte-order mark before is the same network."""
+    paths = write(small(), tmp_path)
+    usual = read_prototxt(paths[0]).layers
+    paths[0].write_text("\ufeff" + paths[0].read_text("utf-8"), "utf-8")
+    assert [layer.name for layer in read_prototxt(paths[0]).layers] == [layer.name for layer in usual]
+
+
 def cut(net, paths):
     """Cut the end off."""
     paths[1].write_bytes(paths[1].read_bytes()[:-100])
@@ -214,6 +235,26 @@ def unknown_blob(net, paths):
     paths[0].write_text(paths[0].read_text("utf-8").replace('bottom: "conv1_1"', 'bottom: "conv9"', 1), "utf-8")
 
 
+def edited(old, new):
+    """Give what changes a word of the prototxt, once, and rewrites no weights."""
+
+    def edit(net, paths):
+        text = paths[0].read_text("utf-8")
+        assert old in text
+        paths[0].write_text(text.replace(old, new, 1), "utf-8")
+
+    return edit
+
+
+def added(layer):
+    """Give what adds a layer at the end of the prototxt."""
+
+    def add(net, paths):
+        paths[0].write_text(paths[0].read_text("utf-8") + layer, "utf-8")
+
+    return add
+
+
 def absent(net, paths):
     """Take the weights away."""
     paths[1].unlink()
@@ -236,6 +277,34 @@ def absent(net, paths):
         (unknown_layer, "is a SPPLayer, which is not known here"),
         (unknown_blob, "takes 'conv9', which no layer before it gives"),
         (absent, "cannot read"),
+        (edited("axis: 1", "axis: 2"), "joins along axis 2 instead of the channels"),
+        (edited("pool: MAX", "pool: AVE"), "pools otherwise than by the maximum"),
+        (edited("pool: MAX", "pool: MAX global_pooling: true"), "pools otherwise than by the maximum"),
+        (edited("num_output:", "group: 0 num_output:"), "layer conv1_1 has no group"),
+        (edited("num_output:", "group: 2 num_output:"), "layer conv1_1 needs weights of 2×1×3×3"),
+        (edited("pad: 1", "pad: 4294967295"), "layer conv1_1 pads by 4294967295, which is more than its window of 3"),
+        (edited("kernel_size: 2", "kernel_size: 2 pad: 2"), "pads by 2, which is more than its window of 2 needs"),
+        (edited("kernel_size: 2", "kernel_size: 2 pad: 1"), "the record promises 16×8×9"),
+        (edited("kernel_size: 2", "kernel_size: 2 stride_h: 1 stride_w: 2"), "different strides across and down"),
+        (
+            added('layer { name: "conv1_1" type: "Split" bottom: "net_output" top: "again" }'),
+            "layer conv1_1 is there more than once",
+        ),
+        (
+            added(
+                'layer { name: "sum" type: "Eltwise" bottom: "net_output" bottom: "net_output" top: "sum" '
+                "eltwise_param { coeff: 1 coeff: -1 } }"
+            ),
+            "layer sum weighs what it adds",
+        ),
+        (
+            added('layer { name: "join" type: "Concat" bottom: "net_output" bottom: "conv1_1" top: "join" }'),
+            "layer join joins maps of different sizes",
+        ),
+        (
+            added('layer { name: "sum" type: "Eltwise" bottom: "pool1_stage1" bottom: "conv1_1" top: "sum" }'),
+            "layer sum joins maps of different sizes",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(damage, said, tmp_path):

@@ -118,6 +118,42 @@ def test_mobilenet_thin_agrees(tmp_path):
     assert np.abs(got - expected).max() < 1e-4
 
 
+@pytest.fixture
+def rounded(tmp_path):
+    """A network whose picture is rounded with one scale, and whose weights with one a channel."""
+    openvino = load_openvino()
+    ops, random = openvino.opset13, np.random.default_rng(5)
+
+    def fake_quantize(source, low, high, levels):
+        bounds = [ops.constant(np.asarray(bound, np.float32)) for bound in (low, high, low, high)]
+        return ops.fake_quantize(source, *bounds, levels)
+
+    image = ops.parameter([-1, 3, -1, -1], np.float32, name="image")
+    kernel = ops.constant(random.normal(0, 0.1, (44, 3, 8, 8)).astype(np.float32))
+    weights = fake_quantize(kernel, np.full((44, 1, 1, 1), -0.3), np.full((44, 1, 1, 1), 0.3), 255)
+    given = fake_quantize(image, np.zeros((1, 1, 1, 1)), np.full((1, 1, 1, 1), 255), 256)
+    maps = ops.convolution(given, weights, [8, 8], [0, 0], [0, 0], [1, 1])
+    maps.output(0).set_names({"maps"})
+    path = tmp_path / "rounded.xml"
+    openvino.save_model(openvino.Model([ops.result(maps)], [image], "rounded"), path, compress_to_fp16=False)
+    return path, path.with_suffix(".bin")
+
+
+def test_one_scale_for_all_is_a_scalar(rounded, tmp_path):
+    """A scale and zero point for a whole tensor have no axis: ONNX Runtimes before 1.32 take nothing else."""
+    onnx = pytest.importorskip("onnx")
+    assert convert_openvino(rounded, tmp_path / "rounded.onnx").is_int8
+    graph = onnx.load(tmp_path / "rounded.onnx").graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    told = {
+        (node.op_type, shapes[name])
+        for node in graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        for name in node.input[1:]
+    }
+    assert told == {("QuantizeLinear", ()), ("DequantizeLinear", ()), ("DequantizeLinear", (44,))}
+
+
 def test_int8_network_agrees(tmp_path):
     """The int8 network stays int8 in ONNX, and differs from itself in OpenVINO by rounding alone (root mean square)."""
     onnx = pytest.importorskip("onnx")

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from posestream.models.engines.fake import FakeEngine
+from posestream.models.engines.fake import FakeEngine, empty_fields
+from posestream.models.engines.nvidia_packages import Needed
 from posestream.models.errors import EngineError
 from posestream.models.registry import load_registry
 from posestream.models.weights import Weights
@@ -150,6 +151,24 @@ def test_devices_are_told_with_speed_or_what_to_install(one_network, monkeypatch
     assert (found["npu"].state, found["npu"].advice) == (State.ABSENT, devices.FAMILIES["npu"])
 
 
+@pytest.mark.parametrize(("each_s", "most_s", "fps"), [(0.01, 1.2, 100.0), (3.0, 6.0, 1 / 3)])
+def test_speed_test_is_bounded_by_time(each_s, most_s, fps, monkeypatch):
+    """A speed test lasts about a second after its first inference; of a slow engine it is one inference more."""
+    clock = SimpleNamespace(now_s=0.0)
+    monkeypatch.setattr("posestream.pipeline.bench.measure.time.perf_counter", lambda: clock.now_s)
+
+    def fields(image):
+        clock.now_s += each_s
+        return empty_fields(SPEC)(image)
+
+    class Slow(FakeEngine):
+        at_once = 1
+
+    found = devices.speed_finding("cpu", SPEC, lambda: Slow(SPEC, fields, capacity=8))
+    assert clock.now_s <= most_s
+    assert found.data["fps"] == pytest.approx(fps, rel=0.05, abs=0.05)
+
+
 def test_device_without_a_network_was_not_tried(monkeypatch):
     """Without a network on this machine a device is told as not tried, with how to get one."""
     monkeypatch.setattr(devices, "usable_networks", list)
@@ -174,6 +193,33 @@ def test_gpus_are_tried_against_the_processor(one_network, monkeypatch):
     assert len(lines) == 5
     assert len({line.count("|") for line in lines}) == 1
     assert "has no f16" in lines[-1]
+
+
+def test_gpu_that_cannot_be_used_is_told_once(one_network, monkeypatch):
+    """Where a GPU and its driver are here and a library is not, that is one warning with the reason and the advice."""
+    monkeypatch.setattr(devices, "devices_of", lambda family: ("cpu",) if family == "cpu" else ())
+    monkeypatch.setattr(devices, "obstacle", lambda family: "no libcublas.so.13" if family != "opencv-cuda" else "")
+    monkeypatch.setattr(devices, "tensorrt_needed", lambda: Needed(11, 14))
+    found = by_name(devices.look_at_devices())
+    assert (found["cuda"].state, found["cuda"].text) == (State.WARNING, "no libcublas.so.13")
+    assert found["ort-cpu"].state is State.ABSENT
+    assert (found["opencv-cuda"].state, found["opencv-cuda"].text) == (State.ABSENT, "no device opencv-cuda is here")
+    assert found["tensorrt"].advice == "as for cuda, and pip install 'tensorrt-cu14>=11,<12'"
+
+
+@pytest.mark.parametrize(("failing", "code"), [({"f16"}, 0), ({"auto", "f32", "f16"}, 4)])
+def test_trials_that_all_fail_exit_with_4(failing, code, one_network, monkeypatch, capsys):
+    """`doctor --gpu` exits with 4 where no trial succeeded, and prints its table all the same."""
+
+    def open_engine(spec, weights, device, precision="auto", requests=0, batch=0):
+        if device != "cpu" and precision in failing:
+            raise EngineError(f"device {device} has no {precision}")
+        return FakeEngine(spec, capacity=2 * max(batch, 1), batch=max(batch, 1))
+
+    monkeypatch.setattr(gpu, "open_engine", open_engine)
+    monkeypatch.setattr(gpu, "devices_of", lambda family: {"cuda": ("cuda:0",)}.get(family, ()))
+    assert main(["doctor", "--gpu"]) == code
+    assert capsys.readouterr().out.count("has no") == len(failing)
 
 
 def test_no_gpu_is_one_line_and_exit_4(monkeypatch, capsys):

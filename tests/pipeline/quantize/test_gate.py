@@ -11,6 +11,7 @@ import pytest
 from posestream.models.engines.base import Engine
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.registry import load_registry
+from posestream.pipeline.commands import main
 from posestream.pipeline.quantize.agreement import Agreement, agreement
 from posestream.pipeline.quantize.frames import sample_frames
 from posestream.pipeline.quantize.gate import Limits
@@ -55,6 +56,18 @@ def test_every_source_gives_its_share(tmp_path: Path) -> None:
     taken = numbers(frames.calibration) + numbers(frames.held_back)
     assert len(taken) == len(set(taken))
     assert sum(number < 30 for number in taken) == 8
+
+
+@pytest.mark.parametrize(
+    "url", ["rtsp://user:secret@127.0.0.1:9/live", "0", "udp://127.0.0.1:9", "http://127.0.0.1:9/a.m3u8"]
+)
+def test_live_sources_are_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has no end is refused at once, in one line without its password and with exit 2, instead of waited for."""
+    assert main(["models", "quantize", "mobilenet-thin", "--video", url]) == 2
+    told = capsys.readouterr().err
+    assert "is live and has no end" in told
+    assert told.count("\n") == 1
+    assert "secret" not in told
 
 
 def test_frames_that_are_all_alike_are_too_few(tmp_path: Path) -> None:
