@@ -44,8 +44,9 @@ _LIVE_AT_ONCE, _REQUESTS_AT_ONCE = 64, 4
 _LAYOUT_EVERY_S = 0.1
 #: How often the head is told what was counted, in seconds.
 _TELL_S = 1.0
-#: What a subscriber may send: wishes of some hundred sources; and who asks: requests as fast as they are answered.
-_WISHES, _REQUESTS = Allowance(32 << 10, 1 << 10), Allowance(512 << 10, 256 << 10)
+#: What a subscriber may send: wishes of a hundred sources; and who asks: as many requests as are answered. The shortest
+#: parts cost thirty times as much memory as they have bytes.
+_WISHES, _REQUESTS = Allowance(8 << 10, 1 << 10), Allowance(32 << 10, 32 << 10)
 #: Memory that this process may have at most, in bytes: what Python and ZeroMQ need, and for each message in the queue.
 _MOST_BYTES, _MESSAGE_BYTES = 320 << 20, 64 << 10
 #: What the gate is told of these sockets.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,8 @@ _LAST_WORDS_S, _SILENCE_S = 2.0, 0.05
 _AT_ONCE = 64
 #: Layouts are not sent more often than this, in seconds: they go to everybody, and joining must not be a weapon.
 _LAYOUT_EVERY_S = 0.1
+#: Subscribers whose connection is lost try again after two seconds at most.
+_COME_BACK_S = 2.5
 #: How often old messages are looked for, in seconds.
 _EXPIRE_S = 1.0
 #: Of bytes that are none of ours, so many are logged.
@@ -89,6 +92,8 @@ class Publisher:
         self._expired_s = 0.0
         #: Sources whose lanes have handed something over and have not said that it was all.
         self._speaking: set[str] = set()
+        #: When it is told once more to those who come back to a new porch how far each source is.
+        self._retell_s = math.inf
         #: The last status of each topic, to be told again at the end.
         self._status: dict[str, dict[str, Any]] = {}
         #: Sources that have gone, of which old messages may still be asked for.
@@ -174,6 +179,7 @@ class Publisher:
             self._answers.serve(self._outlets)
         if any(socket in ready for socket in self._porch.sockets) and self._porch.hear(self._answers.answer):
             self._make_layout()
+            self._retell_s = time.monotonic() + _COME_BACK_S
         self._tend()
         return self._feed in ready
 
@@ -225,6 +231,10 @@ class Publisher:
         if self._is_layout_due and now_s - self._layout_sent_s >= _LAYOUT_EVERY_S:
             self._is_layout_due, self._layout_sent_s = False, now_s
             self._send(layout_topic(str(self._layout["name"])), msgpack.packb(self._layout))
+        if now_s >= self._retell_s:
+            self._retell_s = math.inf
+            for topic in self._status:
+                self._send_status(topic)
         if now_s - self._expired_s >= _EXPIRE_S:
             self._expired_s = now_s
             self._history.expire(time.time())

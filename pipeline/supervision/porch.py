@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -29,6 +30,16 @@ _LOOK_S, _START_S = 0.1, 30.0
 _SILENT_S = 10.0
 #: How long it may take to send what the head had published last, in seconds.
 _END_S = 3.0
+#: How long it takes after a start until subscribers are back and have asked for what they missed, in seconds: a process
+#: loads, they try again every two seconds at most, and hear then how far each source is.
+_RETURN_S = 6.0
+#: What a start waits at most for the last words of one that has ended, in seconds.
+_LAST_WORDS_S = 1.0
+
+
+def _patient() -> Restarts:
+    """Give a porch many restarts: strangers may be what ends it, and they shall not be able to end it for good."""
+    return Restarts(budget=40, window_s=600.0, longest_s=10.0)
 
 
 class NoPorch:
@@ -45,6 +56,9 @@ class NoPorch:
 
     def start(self) -> None:
         """Nothing is to be started."""
+
+    def settle(self) -> None:
+        """Nobody has to come back."""
 
     def watch(self, now_s: float) -> None:
         """Nothing can die."""
@@ -63,6 +77,7 @@ class Porch:
         key: the head's secret key; None: nothing is guarded.
         clients: where the public keys of those lie who may connect.
         log: how it logs.
+        restarts: how often it may be started again; None: as often as strangers shall be able to end it.
     """
 
     def __init__(
@@ -73,6 +88,7 @@ class Porch:
         key: Path | None,
         clients: Path | None,
         log: LogOptions,
+        restarts: Restarts | None = None,
     ) -> None:
         self._folder = RunFolder()
         channel = f"ipc://{self._folder.path / 'porch'}"
@@ -83,7 +99,9 @@ class Porch:
         self.link = PorchLink(channel, queue)
         #: What ended publishing over TCP for good.
         self.errors: list[OutputError] = []
-        self._slot = Slot("porch", self._made, Restarts())
+        self._slot = Slot("porch", self._made, restarts or _patient())
+        #: When the present one followed another; long ago for the first.
+        self._followed_s = -math.inf
 
     def __repr__(self) -> str:
         return f"<Porch {self._slot}>"
@@ -109,15 +127,16 @@ class Porch:
 
         Raises:
             SettingsError: an address is taken, or none of this machine's.
-            PipelineError: it has ended, or does not listen in time.
+            OutputError: it does not come to listen, however often it is started.
         """
         self._slot.part.start()
         deadline_s = time.monotonic() + _START_S
-        while self._slot.part.is_alive and time.monotonic() < deadline_s and not self.link.is_settled.wait(_LOOK_S):
-            pass
-        # What it said before it ended may still be on its way.
-        if not self.link.is_settled.wait(_END_S):
-            raise PipelineError(f"the process that publishes over TCP did not start: {self._slot.part}")
+        while not self.link.is_settled.wait(_LOOK_S):
+            if self.errors or time.monotonic() > deadline_s:
+                raise OutputError(f"cannot publish over TCP: its process does not start ({self._slot.part})")
+            # What it said before it ended may still be on its way.
+            if not self._slot.part.is_alive and not self.link.is_settled.wait(_LAST_WORDS_S):
+                self.watch(time.monotonic())
         if self.link.failure:
             raise SettingsError(self.link.failure)
 
@@ -126,7 +145,7 @@ class Porch:
         if self._slot.is_exhausted:
             return
         if self._slot.go_on(now_s):
-            self.link.heard_s = now_s
+            self.link.heard_s = self._followed_s = now_s
         if self._slot.is_waiting:
             return
         part, why = self._slot.part, "has ended"
@@ -140,6 +159,15 @@ class Porch:
         if self._slot.is_exhausted:
             self.errors.append(OutputError(f"publishing over TCP failed too often: {self._slot.error}"))
             _log.error("%s; subscribers on this host go on", self.errors[-1])
+
+    def settle(self) -> None:
+        """Let subscribers of one that died a moment ago fetch what they missed, before nobody is there to be asked."""
+        deadline_s = time.monotonic() + 2 * _RETURN_S
+        while not self._slot.is_exhausted and (now_s := time.monotonic()) < deadline_s:
+            if self._slot.part.is_alive and now_s - self._followed_s > _RETURN_S:
+                return
+            self.watch(now_s)
+            time.sleep(_LOOK_S)
 
     def close(self) -> None:
         """End it, once the publisher has said that nothing more comes; closing again does nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 __all__ = ["Restarts"]
@@ -14,12 +15,16 @@ class Restarts:
         budget: restarts within the window; one more is too many.
         window_s: how long a failure counts, in seconds.
         pause_s: the pause after the first failure; each further one within the window doubles it.
+        longest_s: the longest pause.
     """
 
-    def __init__(self, budget: int = 5, window_s: float = 60.0, pause_s: float = 0.1) -> None:
+    def __init__(
+        self, budget: int = 5, window_s: float = 60.0, pause_s: float = 0.1, longest_s: float = math.inf
+    ) -> None:
         self._budget = budget
         self._window_s = window_s
         self._pause_s = pause_s
+        self._longest_s = longest_s
         self._failures: deque[float] = deque()
         self.total = 0
 
@@ -35,4 +40,4 @@ class Restarts:
             return None
         self.total += 1
         pauses = len(self._failures) - 1
-        return now_s + (self._pause_s * 2 ** (pauses - 1) if pauses else 0.0)
+        return now_s + (min(self._longest_s, self._pause_s * 2 ** (pauses - 1)) if pauses else 0.0)

@@ -153,6 +153,8 @@ class Publishing:
     def close(self) -> None:
         """Send what has come, then end; closing again does nothing."""
         self._sockets.__exit__(None, None, None)
+        if self._part.is_alive:
+            self.porch.settle()
         self._publisher.stop()
         if self._part.was_started:
             self._part.join(_END_S)

@@ -18,6 +18,7 @@ from posestream.pipeline.security.gate import open_gate
 from posestream.pipeline.security.guard import ListenGuard
 from posestream.pipeline.supervision.porch import NoPorch, Porch
 from posestream.pipeline.supervision.process import LogOptions
+from posestream.pipeline.supervision.restarts import Restarts
 from posestream.pipeline.wire.messages import Publish, PublishEnd, PublishForget, PublishStatus
 from posestream.pipeline.wire.sockets import Sockets, send
 
@@ -47,7 +48,7 @@ class Stand:
         addresses, replays = (address,), (replay or f"{address}.replay",)
         self.porch: Porch | NoPorch = NoPorch()
         if has_porch:
-            self.porch = Porch(addresses, replays, queue, key, clients, LogOptions())
+            self.porch = Porch(addresses, replays, queue, key, clients, LogOptions(), Restarts())
             addresses, replays = (), ()  # the publisher itself listens nowhere
         plan = PublishPlan("inproc://feed", addresses, replays, queue, layout)
         self.history = History(limits or LogLimits(), log_folder)
@@ -104,6 +105,7 @@ class Stand:
         for source in sorted(self._speaking):
             self.end_source(source)
         self._sockets.__exit__(None, None, None)
+        self.porch.settle()
         self.publisher.stop()
         self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()

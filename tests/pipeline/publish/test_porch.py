@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ from posestream.pipeline.client.order import Gap
 from posestream.pipeline.client.subscription import Messages
 from posestream.pipeline.publish import porch as porch_program
 from posestream.pipeline.supervision import porch as porch_keeper
+from posestream.pipeline.supervision.porch import Porch
+from posestream.pipeline.supervision.process import ChildProcess, LogOptions
+from posestream.pipeline.supervision.restarts import Restarts
+from posestream.stages.errors import OutputError
 
 from .stand import DEADLINE_S, Stand
 
@@ -160,6 +165,60 @@ def test_what_was_published_last_is_still_heard() -> None:
         stand.close()
         assert [message["n"] for message in messages] == list(range(500))
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_porch_that_dies_near_the_end_is_waited_for() -> None:
+    """What was published while nobody listened at the ports is fetched from its successor before the run ends."""
+    stand = Stand("tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", has_porch=True)
+    with Messages(stand.address, ["door"], replay=True, idle_s=6.0) as messages:
+        stand.publish(0)
+        stand.tell()
+        assert next(messages)["n"] == 0
+        assert stand.porch.pid is not None
+        os.kill(stand.porch.pid, signal.SIGKILL)
+        stand.wait_until(lambda: restarts(stand) == 1)
+        for n in range(1, 100):
+            stand.publish(n)
+        closing = threading.Thread(target=stand.close)
+        closing.start()
+        heard = [message["n"] for message in messages]
+        closing.join()
+    assert heard == list(range(1, 100))
+
+
+def test_a_porch_that_is_killed_while_it_starts_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it listens as afterwards: another one is started, and the run begins."""
+    begun = []
+
+    class Mortal(ChildProcess):
+        def start(self) -> None:
+            super().start()
+            begun.append(self.pid)
+            if len(begun) == 1:
+                self.kill()
+
+    monkeypatch.setattr(porch_keeper, "ChildProcess", Mortal)
+    stand = Stand("tcp://127.0.0.1:*", replay="tcp://127.0.0.1:*", has_porch=True)
+    try:
+        assert len(begun) == 2
+        assert restarts(stand) == 1
+    finally:
+        stand.close()
+
+
+def test_a_porch_that_never_starts_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each one dies before it listens, the output has failed."""
+
+    class Mortal(ChildProcess):
+        def start(self) -> None:
+            super().start()
+            self.kill()
+
+    monkeypatch.setattr(porch_keeper, "ChildProcess", Mortal)
+    porch = Porch(("tcp://127.0.0.1:*",), (), 10, None, None, LogOptions(), Restarts(budget=1))
+    with pytest.raises(OutputError, match=r"^cannot publish over TCP: its process does not start"):
+        porch.start()
+    porch.close()
 
 
 def test_a_porch_ends_with_its_head() -> None:

@@ -30,6 +30,12 @@ def test_pauses_grow_and_the_budget_ends() -> None:
     assert restarts.total == 4
 
 
+def test_pauses_grow_to_a_longest_one() -> None:
+    """A part that is to come back however often it dies is not waited for ever longer."""
+    restarts = Restarts(budget=9, window_s=600.0, pause_s=1.0, longest_s=3.0)
+    assert [restarts.failed(0.0) for _ in range(6)] == [0.0, 1.0, 2.0, 3.0, 3.0, 3.0]
+
+
 def test_old_failures_are_forgotten() -> None:
     """A part that fails once in a long while is always started again."""
     restarts = Restarts(budget=1, window_s=60.0)
