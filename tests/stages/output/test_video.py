@@ -336,20 +336,23 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("has_sound", [False, True])
-def test_a_killed_process_leaves_a_video(tmp_path: Path, has_sound: bool) -> None:
-    """After SIGKILL the file opens and plays, and less than two seconds are missing, also where sound ended early."""
-    clip = str(a_clip(tmp_path / "in.mp4", "aac")) if has_sound else ""
-    path = tmp_path / "out.mp4"
-    with subprocess.Popen(  # noqa: S603  # this test's own script
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(path), clip],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+def run_and_kill(script: str, *arguments: object) -> None:
+    """Let another process run a script until it says that all is written, and end it by SIGKILL."""
+    with subprocess.Popen(  # noqa: S603 — these tests' own script
+        [sys.executable, "-c", script, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"written\n"
         process.send_signal(signal.SIGKILL)
         process.wait()
+
+
+@pytest.mark.parametrize("has_sound", [False, True])
+def test_a_killed_process_leaves_a_video(tmp_path: Path, has_sound: bool) -> None:
+    """After SIGKILL the file opens and plays, and less than two seconds are missing, also where sound ended early."""
+    clip = str(a_clip(tmp_path / "in.mp4", "aac")) if has_sound else ""
+    path = tmp_path / "out.mp4"
+    run_and_kill(SCRIPT, Path(__file__).parent, path, clip)
 
     times = [time for time, _ in read(path)]
     # The last ones lean on pictures that come before them in the file and may have stayed without some between.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +13,7 @@ from posestream.stages.output.segments import SegmentedSink, SegmentPlan
 from posestream.stages.output.sink import Ended, PictureSink
 from posestream.stages.output.video import VideoSettings, VideoSink
 
-from .test_video import INFO, a_picture, an_ended, read
+from .test_video import INFO, a_picture, an_ended, read, run_and_kill
 
 #: Eight seconds.
 COUNT = 200
@@ -51,15 +48,7 @@ def write(sink: SegmentedSink[PictureSink], numbers: Iterable[int]) -> None:
 
 def write_and_kill(path: Path, count: int) -> None:
     """Let another process write the first pictures, and end it by SIGKILL."""
-    with subprocess.Popen(  # noqa: S603 — this test's own script
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parents[3]), str(path), str(count)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"written\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    run_and_kill(SCRIPT, Path(__file__).parents[3], path, count)
 
 
 def first_lack(sink: SegmentedSink[PictureSink]) -> int:
