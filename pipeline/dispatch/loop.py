@@ -86,6 +86,11 @@ class DispatchLoop:
         with self._lock:
             return self._told.reports.get(source)
 
+    @property
+    def listened_s(self) -> float:
+        """How long it has listened, in seconds: the clock by which silence is measured."""
+        return self._told.attention.seconds
+
     def forget_report(self, source: str) -> None:
         """Forget the reports of a lane's process that died."""
         with self._lock:
@@ -181,6 +186,7 @@ class DispatchLoop:
         while not self._stopping.is_set():
             for socket, _ in poller.poll(self._patience_ms()):
                 self._drain(socket)
+            self._told.attention.look(time.monotonic())
             if self._winding_down.is_set():
                 self._decide(lambda: self._dispatcher.wind_down(time.monotonic()))
             self._decide(self._tick)

@@ -28,8 +28,11 @@ __all__ = ["LaneProcess"]
 _LAST_WORD_S = 1.0
 #: How often it is looked for then, in seconds.
 _LOOK_S = 0.02
-#: A lane that was not heard for so long hangs, in seconds; opening a source may take a while.
+#: A lane that was not heard for so long hangs, in seconds that the head listened.
 SILENCE_S = 10.0
+#: How long it may take until it is heard first: it loads on a machine that may be busy, and reads what there is already
+#: of outputs that it is to go on with.
+START_S = 180.0
 
 
 class LaneProcess:
@@ -43,6 +46,7 @@ class LaneProcess:
         work = CONFIG.dump_python(config, mode="json")
         self._relay = relay or LineRelay()
         self._child = ChildProcess(config.source.name, "lane", work, log, relay)
+        #: When it was started, on the clock of the dispatcher's listening.
         self._started_s = 0.0
         self._found_dead_s: float | None = None
         #: How a live source's connection is until the process has told.
@@ -107,8 +111,8 @@ class LaneProcess:
     def is_silent(self) -> bool:
         """True if it should have been heard and was not: it hangs."""
         report = self._dispatch.report(self.name)
-        heard_s = self._started_s if report is None else report.heard_s
-        return self._child.is_alive and time.monotonic() - heard_s > SILENCE_S
+        heard_s, patience_s = (self._started_s, START_S) if report is None else (report.heard_s, SILENCE_S)
+        return self._child.is_alive and self._dispatch.listened_s - heard_s > patience_s
 
     @property
     def has_left_source(self) -> bool:
@@ -162,7 +166,7 @@ class LaneProcess:
     def start(self) -> None:
         """Start the process."""
         self._dispatch.forget_report(self.name)
-        self._started_s = time.monotonic()
+        self._started_s = self._dispatch.listened_s
         if is_kept(self._config.source):
             plan = self._config.plan
             state = LinkState(LinkPhase.CONNECTING, time.time(), "its process ended" if plan.first_epoch else "")
