@@ -334,7 +334,7 @@ def test_a_lane_that_dies_goes_on(tmp_path: Path, server: RtspServer) -> None:
     with Program(tmp_path, *words, "--set", f'pipeline.status=["{status}"]') as run:
         for kill in (1, 2):
             wait_for_lines(30 * kill)
-            run.signal_other(run.children("lane")[0], signal.SIGKILL)
+            run.signal_other(run.wait_for_children("lane", DEADLINE_S)[0], signal.SIGKILL)
         wait_for_lines(100)
         assert _status(status, "127.0.0.1")["reconnects"] == 2
         run.signal(signal.SIGTERM)
@@ -377,7 +377,7 @@ def test_what_a_killed_lane_had_in_flight(tmp_path: Path, server: RtspServer) ->
 
     with Program(tmp_path, "run", address, "--mode", "processes", "--net-height", 64, *device) as run:
         before = wait_for(0)
-        run.signal_other(run.children("lane")[0], signal.SIGKILL)
+        run.signal_other(run.wait_for_children("lane", DEADLINE_S)[0], signal.SIGKILL)
         after = wait_for(1)
         run.signal(signal.SIGTERM)
         assert run.wait(DEADLINE_S) == 0
