@@ -238,9 +238,9 @@ def test_a_lane_that_hangs_does_not_hold_up_a_drain(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A lane's process that falls silent while the run drains is killed as at any time, however long a drain may be."""
-    monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 2.0)
     with started_processes(ENDLESS) as supervisor:
         os.kill(lane_process(supervisor), signal.SIGSTOP)
+        monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 2.0)
         supervisor.stop()
         wait_until(supervisor, lambda: not supervisor.is_running)
         summary = supervisor.close()
