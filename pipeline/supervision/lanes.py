@@ -177,6 +177,7 @@ class Lanes:
         elif lane.is_silent:
             _end_silent(lane)
         elif lane.has_died and not slot.is_retired:
+            lane.join(now_s)  # lets go of its pipe
             slot.fail(now_s, lane.death)
 
 

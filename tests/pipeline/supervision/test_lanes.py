@@ -31,6 +31,9 @@ class Lane:
         self.output_errors: list[OutputError] = []
         self.death = RuntimeError("it died")
 
+    def join(self, _deadline_s: float) -> bool:
+        return not self.is_alive
+
     def __getattr__(self, word: str) -> Any:
         if word not in {"start", "stop", "kill", "pause", "resume"}:
             raise AttributeError(word)
