@@ -73,9 +73,9 @@ class Program:
         return self._errors.read_text(errors="replace").splitlines()
 
     def children(self, role: str) -> list[int]:
-        """List its processes of a role, "lane" or "replica"."""
-        wanted = ["posestream.pipeline.supervision.child", role]
-        return [pid for pid in self.family() if _words(pid)[-2:] == wanted]
+        """List its processes of a role, "lane", "replica" or "porch"."""
+        words = {pid: _words(pid) for pid in self.family()}
+        return [pid for pid, said in words.items() if said[1:2] == ["-m"] and said[-1] == role]
 
     def family(self) -> list[int]:
         """List it and all that it has started, those that have lost their parent included."""
