@@ -38,6 +38,8 @@ _RECORDED_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi",
 #: FFmpeg's own limit on a silent read is so much longer than the source's patience: it ends a reader that was given up.
 #: Unlike PyAV's limit on reads it costs nothing, since no Python is called while FFmpeg waits.
 _SLACK_S = 5.0
+#: The longest limit on a silent read that FFmpeg takes of RTSP and UDP, whose microseconds have 31 bits, in seconds.
+_LONGEST_LIMIT_S = 2_000.0
 #: By scheme, the name that FFmpeg's limit on a silent read has, in microseconds. Tried with FFmpeg 8.0 (PyAV 18):
 #: `timeout` of RTMP makes it listen instead, and `stimeout` is known no more.
 _TIMEOUTS = {"rtsp": "timeout", "rtsps": "timeout", "udp": "timeout", "rtp": "timeout"}
@@ -109,6 +111,8 @@ class StreamSource(VideoFileSource):
         if self._settings.url == STANDARD_INPUT:
             return options
         limit_s = max(self._settings.reconnect.stall_s, self._settings.reconnect.connect_s) + _SLACK_S
+        if scheme in _TIMEOUTS:
+            limit_s = min(limit_s, _LONGEST_LIMIT_S)
         options[_TIMEOUTS.get(scheme, _OTHER_TIMEOUT)] = str(round(limit_s * 1_000_000))
         if looks_live(self._settings):
             options |= _LIVE_OPTIONS
