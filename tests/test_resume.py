@@ -102,6 +102,21 @@ def test_a_cut_run_goes_on(network: FakeNetwork, cli: CommandLine, folder: Path,
     assert "wrote a.part2.mp4" in done.out
 
 
+def test_a_played_file_goes_on(network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType) -> None:
+    """A file at its own speed goes on where its messages end, with the file's times, until nothing is left."""
+    clip = media.write_video(folder / "clip.mp4", media.numbered(8), rate=25)
+    words = ("run", clip, "--realtime", "--policy", "every-frame", "--save-jsonl", folder / "a.jsonl")
+    assert cli(*words).code == 0
+    whole = messages(folder / "a.jsonl")
+    (folder / "a.jsonl").write_bytes(b"".join((folder / "a.jsonl").read_bytes().splitlines(keepends=True)[:5]))
+    for _ in range(2):
+        assert cli(*words, "--resume").code == 0
+        told = messages(folder / "a.jsonl")
+        assert [message["n"] for message in told] == [message["seq"] for message in told] == list(range(8))
+        assert [message["pts"] for message in told] == [message["pts"] for message in whole]
+    assert network.choices
+
+
 def test_a_finished_run_has_nothing_to_do(
     network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:

@@ -92,7 +92,7 @@ class LaneState:
         self.first_n = 0
         #: Set when the dispatcher knows the lane.
         self.may_begin = threading.Event()
-        #: Set while no frames are wanted: a recorded source waits, a live one drops its connection.
+        #: Set while no frames are wanted: a recording waits, a camera's connection is dropped.
         self.paused = threading.Event()
         #: Set when no more frames shall be taken.
         self.stopping = threading.Event()
