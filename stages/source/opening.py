@@ -18,13 +18,8 @@ from posestream.stages.source.port import UdpPort
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
 from posestream.stages.source.stamp import Stamp
-from posestream.stages.source.stream import (
-    STANDARD_INPUT,
-    StreamSource,
-    check_standard_input,
-    is_stream,
-    looks_live,
-)
+from posestream.stages.source.standard_input import STANDARD_INPUT, check_standard_input
+from posestream.stages.source.stream import StreamSource, is_stream, looks_live
 from posestream.stages.source.synthetic import SyntheticSource, is_synthetic
 from posestream.stages.source.video import VideoFileSource
 

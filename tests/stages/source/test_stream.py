@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -177,3 +180,19 @@ def test_sound_that_stays_behind_is_known(media, tmp_path, serve):
             assert source.open().has_unread_sound is has_sound
     with open_source(SourceSettings(str(tmp_path / "loud.mp4"))) as source:
         assert source.open().has_unread_sound is False
+
+
+def test_who_accepts_and_says_nothing():
+    """Of a listener that closes at once it is told that nothing was answered, not that its video is damaged."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close_at_once():
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=close_at_once, daemon=True).start()
+        source = StreamSource(SourceSettings(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live"))
+        with pytest.raises(LinkError, match="closed the connection without an answer, or does not speak RTSP"):
+            source.open()
+        listener.shutdown(socket.SHUT_RDWR)
