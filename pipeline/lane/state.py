@@ -25,7 +25,7 @@ POLL_MS = 100
 #: Frames in flight beside those that replicas hold: being decoded, scaled, put in order and written.
 _WINDOW_OF_LANE = 4
 #: How long a source may take to give one more frame, or to open, when no more is wanted of it, in seconds.
-_LEAVE_S = 1.5
+_LEAVE_S = 1.0
 #: Frames over which the frame rate is taken.
 _RATE_FRAMES = 30
 
