@@ -18,7 +18,9 @@ _WRONG_KEY = "turned away: a client that does not have this head's key"
 _NO_KEYS = "turned away: a client without keys"
 _NEEDLESS_KEYS = "turned away: a client with keys, where this head has none"
 _NO_CLIENT = "turned away: what does not speak as a client does"
-_LEFT = "a connection ended before it had said who it is: a look at the port, or no client"
+#: ZeroMQ's clients end a connection themselves when they see that the other side wants keys, often before this side has
+#: read what they said: nothing tells them from one who looks whether the port is open.
+_LEFT = "a connection ended while it was being opened: a mere look at the port, or a client {} keys"
 
 
 class RefusalCount:
@@ -33,7 +35,7 @@ class RefusalCount:
         self._log = log
         self._has_keys = has_keys
         self._told: dict[str, int] = {}
-        #: Those that were turned away; who left by itself is none of them.
+        #: Connections that came to nothing.
         self.refused = 0
 
     def __repr__(self) -> str:
@@ -41,23 +43,19 @@ class RefusalCount:
 
     def note(self, event: Mapping[str, Any]) -> None:
         """Take one of `REFUSAL_EVENTS`."""
-        if event["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-            self._tell(_LEFT)
-            return
-        self.count(self._why(event["value"]))
+        self.count(self._why(event))
 
     def count(self, what: str) -> None:
-        """Count one that was turned away, as told."""
+        """Count one, as told."""
         self.refused += 1
-        self._tell(what)
-
-    def _why(self, value: int) -> str:
-        if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
-            return _NO_KEYS if self._has_keys else _NEEDLESS_KEYS
-        return _WRONG_KEY if value == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC else _NO_CLIENT
-
-    def _tell(self, what: str) -> None:
-        # Told of under the kind alone: an address in it would make each a kind of its own.
+        # A kind each, whatever host follows.
         kind = what.partition(", at ")[0]
         self._told[kind] = self._told.get(kind, 0) + 1
         self._log.log(logging.WARNING if self._told[kind] <= _TOLD else logging.DEBUG, "%s", what)
+
+    def _why(self, event: Mapping[str, Any]) -> str:
+        if event["event"] == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            return _LEFT.format("without" if self._has_keys else "with")
+        if event["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+            return _NO_KEYS if self._has_keys else _NEEDLESS_KEYS
+        return _WRONG_KEY if event["value"] == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC else _NO_CLIENT
