@@ -135,7 +135,7 @@ class Doorman:
             try:
                 guest = Guest(event["value"], allowance, time.monotonic())
             except OSError:
-                return  # it has gone already
+                return  # it has gone already, or is no stranger
             self._guests[place] = guest
             self._places[guest.connection.fileno()] = place
             self._arrivals.add(guest)

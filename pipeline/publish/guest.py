@@ -15,6 +15,7 @@ __all__ = ["Allowance", "Arrivals", "Guest", "NoArrivals", "host_of", "new_arriv
 #: The kernel's record of a connection, and where in it the bytes stand that have come (Linux, tcp(7)).
 _TCP_INFO = getattr(plain_socket, "TCP_INFO", None)
 _INFO_BYTES, _RECEIVED = 192, struct.Struct("=128xQ")
+_TCP_FAMILIES = (plain_socket.AF_INET, plain_socket.AF_INET6)
 #: What a message takes on the wire beside its bytes at most, encrypted or not.
 _FRAMING_BYTES = 64
 #: The part of an IPv6 address that a provider gives to one customer, in bits: what follows is as the customer likes.
@@ -38,12 +39,14 @@ class Guest:
         now_s: the time, on the monotonic clock.
 
     Raises:
-        OSError: it has gone already.
+        OSError: it has gone already, or does not come over TCP.
     """
 
     def __init__(self, descriptor: int, allowance: Allowance, now_s: float) -> None:
         self.connection = plain_socket.socket(fileno=os.dup(descriptor))
         try:
+            if self.connection.family not in _TCP_FAMILIES:
+                raise OSError("a process of this host")
             self.host = host_of(str(self.connection.getpeername()[0]))
         except OSError:
             self.connection.close()

@@ -20,13 +20,11 @@ from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.leave import leave
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.publish.answers import client_of
-from posestream.pipeline.publish.doorman import Doorman
+from posestream.pipeline.publish.entrance import Entrance, NoEntrance
 from posestream.pipeline.publish.guest import Allowance
 from posestream.pipeline.publish.outlets import Outlets
 from posestream.pipeline.publish.porch_link import PorchKind, PorchPlan
 from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
-from posestream.pipeline.security.allowed import allowed_of
-from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
 from posestream.pipeline.supervision.parent import Parent
 from posestream.pipeline.supervision.process import STOP
@@ -51,8 +49,6 @@ _TELL_S = 1.0
 _WISHES, _REQUESTS = Allowance(8 << 10, 64), Allowance(32 << 10, 64)
 #: Memory that this process may have at most, in bytes: what Python and ZeroMQ need, and for each message in the queue.
 _MOST_BYTES, _MESSAGE_BYTES = 320 << 20, 64 << 10
-#: What the gate is told of these sockets.
-_DOMAIN = b"porch"
 #: Open files that this process asks for: two for each connection.
 _FILES = 4096
 
@@ -84,8 +80,7 @@ class Porch:
             SettingsError: an address is taken, or a key or the list of clients cannot be read; the head is told.
         """
         context: ZmqContext = zmq.Context()
-        self._doorman = Doorman(context, has_keys=bool(self._plan.key))
-        self._gate: Gate | NoGate = NoGate()  # until the list of clients is read
+        self._entrance: Entrance | NoEntrance = NoEntrance()  # until the keys are read
         try:
             with Sockets(context) as sockets:
                 self._head = sockets.open(zmq.DEALER, connect=self._plan.channel, patience_ms=_WAIT_MS)
@@ -94,21 +89,16 @@ class Porch:
                 while not (self._stopping.is_set() or self._has_ended):
                     self._turn()
         finally:
-            self._gate.close()
-            self._doorman.close()
+            self._entrance.close()
             context.term()
 
     def _open(self, sockets: Sockets, context: ZmqContext) -> None:
         try:
             guard = ListenGuard.of(Path(self._plan.key) if self._plan.key else None)
             clients = Path(self._plan.clients) if self._plan.clients else None
-            allowed = None if guard.keys is None else allowed_of(clients)
-            self._gate = Gate(context, allowed, self._doorman.is_welcome)
-            watch = [partial(self._doorman.watch, allowance=allowance) for allowance in (_WISHES, _REQUESTS)]
+            self._entrance = Entrance(context, guard, clients)
+            watch = [partial(self._entrance.watch, allowance=allowance) for allowance in (_WISHES, _REQUESTS)]
             self._outlets = Outlets(sockets, self._plan.queue, watch)
-            for socket in (self._outlets.live, self._outlets.replay):
-                # With a domain the gate is asked about clients without keys too.
-                socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
             bound = self._outlets.bind(self._plan.addresses, self._plan.replay_addresses, guard)
         except SettingsError as error:
             self._head.send_multipart([PorchKind.FAILED, str(error).encode()])
@@ -157,7 +147,7 @@ class Porch:
         """Pass one request on; a head that has no time for it is asked again by who sent it."""
         peer, *parts = self._outlets.replay.recv_multipart(zmq.NOBLOCK, copy=False)
         if parts:
-            self._doorman.note_read(parts[0], sum(len(part) for part in parts))
+            self._entrance.note_read(parts[0], sum(len(part) for part in parts))
         if len(parts) != 1 or len(parts[0]) > MAX_REQUEST_BYTES:
             self._malformed += 1
             return
@@ -165,8 +155,8 @@ class Porch:
 
     def _tell(self) -> None:
         counted = {
-            "refused": self._gate.refused + self._doorman.refused,
-            "cut": self._doorman.cut,
+            "refused": self._entrance.refused,
+            "cut": self._entrance.cut,
             "malformed": self._malformed,
         }
         self._say([PorchKind.TOLD, msgpack.packb(counted)])

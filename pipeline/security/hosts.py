@@ -11,13 +11,13 @@ _EVERY_IPV4 = "*"
 
 
 def host_of(address: str) -> str:
-    """Give the host of a TCP address, an IPv6 one in its brackets."""
-    return address.removeprefix("tcp://").rpartition(":")[0]
+    """Give the host of a TCP address, an IPv6 one in its brackets; an own address may stand before it, with a `;`."""
+    return address.removeprefix("tcp://").rpartition(";")[2].rpartition(":")[0]
 
 
 def is_ipv6(address: str) -> bool:
     """True for a TCP address of IPv6; names and `*` mean IPv4, as everywhere in ZeroMQ."""
-    return address.startswith("tcp://[")
+    return address.startswith("tcp://") and host_of(address).startswith("[")
 
 
 def ip_of(host: str) -> IPv4Address | IPv6Address | None:

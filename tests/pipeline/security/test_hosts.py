@@ -52,6 +52,7 @@ def test_who_listens_at_one_host_listens_at_those_that_it_covers(host: str, othe
 def test_ipv6_is_spoken_where_an_address_is_written_so() -> None:
     """Names and `*` stay IPv4."""
     assert is_ipv6("tcp://[::1]:5556")
+    assert is_ipv6("tcp://[::2]:0;[::1]:5556")
     assert not any(is_ipv6(address) for address in ("tcp://*:5556", "tcp://head:5556", "ipc:///run/[me]/x"))
 
 
