@@ -37,8 +37,8 @@ from .rtsp import RATE, RtspServer, needs_server, write_clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets and signals as Linux has them")
 
-#: A device that needs no network's file, and hardly any time.
-_DEVICE = ("--net-height", 64, "--set", 'replicas.devices=["simulated:2"]', "--set", "replicas.window=4")
+#: A device that needs no network's file, and leaves the machine time for others beside a source without an end.
+_DEVICE = ("--net-height", 64, "--set", 'replicas.devices=["simulated:10"]', "--set", "replicas.window=4")
 modes = pytest.mark.parametrize("mode", ["threads", "processes"])
 
 
