@@ -18,6 +18,7 @@ import msgpack
 import pytest
 import zmq
 
+from posestream.pipeline.bench.churn import trend
 from posestream.pipeline.control.client import ask, list_sources
 from posestream.pipeline.control.roster import Answer, Question
 from posestream.pipeline.supervision.run_folder import control_addresses
@@ -363,3 +364,23 @@ def test_malformed_questions_are_in_the_status(runtime: Path, tmp_path: Path) ->
             if listener.poll(100):
                 told = msgpack.unpackb(listener.recv_multipart()[1])
         assert head.end()[0] == 0
+
+
+def test_bench_churn(runtime: Path, cli: CommandLine) -> None:
+    """Sources come and go in a run that publishes, and memory is told of its head and its porch."""
+    done = cli("bench", "churn", "--changes", 2)
+    assert done.code == 0, done.err
+    told = json.loads(done.out.splitlines()[-1])
+    assert (told["bench"], told["mode"], told["changes"]) == ("churn", "threads", 2)
+    (run,) = told["runs"]
+    assert sorted(run) == ["head", "porch"]
+    for part in run.values():
+        assert (len(part["memory_mb"]), min(part["memory_mb"]) > 10, part["kb_per_change"]) == (3, True, None)
+
+
+def test_what_a_change_leaves_is_told_of_those_that_settled() -> None:
+    """Growth counts from where the last hundred sources are kept and older ones forgotten; steps do not hide it."""
+    samples = [100.0 + 0.1 * min(number, 120) + 0.01 * number for number in range(301)]
+    assert trend(samples)["kb_per_change"] == 10.0
+    assert trend([100.0] * 130)["kb_per_change"] is None
+    assert len(trend(samples)["memory_mb"]) == 21

@@ -73,9 +73,9 @@ class Program:
         return self._errors.read_text(errors="replace").splitlines()
 
     def children(self, role: str) -> list[int]:
-        """List its processes of a role, "lane" or "replica"."""
-        wanted = ["posestream.pipeline.supervision.child", role]
-        return [pid for pid in self.family() if _words(pid)[-2:] == wanted]
+        """List its processes of a role, "lane", "replica" or "porch"."""
+        words = {pid: _words(pid) for pid in self.family()}
+        return [pid for pid, said in words.items() if said[1:2] == ["-m"] and said[-1] == role]
 
     def wait_for_children(self, role: str, timeout_s: float) -> list[int]:
         """Wait until it has processes of a role and list them: one that has just been replaced is missing for a while.

@@ -73,6 +73,8 @@ def run_lane(settings: Any, parent: Parent) -> ExitCode:
         # What comes after it is no loading any more: the head has less patience.
         _report(lane, reports, is_final=False)
         parent.watch({STOP: lane.stop, PAUSE: lane.pause, RESUME: lane.resume}, lane.abort)
+        # Whoever was not heard has taken no frame yet, and may be ended at once.
+        _report(lane, reports, is_final=False)
         lane.start()
         _watch(lane, changed, reports)
     report_context.term()

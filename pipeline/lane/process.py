@@ -49,6 +49,8 @@ class LaneProcess:
         #: When it was started, on the clock of the dispatcher's listening.
         self._started_s = 0.0
         self._found_dead_s: float | None = None
+        #: True if it was stopped before it had begun, and ended at once.
+        self._is_called_off = False
         #: How a live source's connection is until the process has told.
         self._first_link: LinkReport | None = None
 
@@ -104,8 +106,11 @@ class LaneProcess:
 
     @property
     def has_died(self) -> bool:
-        """True if the process ended before it had finished."""
-        return self._child.returncode is not None and not self.is_alive and not self.has_finished
+        """True if the process ended before it had finished; not where it was stopped before any frame was taken."""
+        if self._child.returncode is None or self.is_alive or self.has_finished:
+            return False
+        # A lane before this one may have taken frames, and not written them.
+        return not self._is_called_off or self._dispatch.counts(self.name).taken > 0
 
     @property
     def is_silent(self) -> bool:
@@ -147,6 +152,8 @@ class LaneProcess:
     @property
     def death(self) -> PipelineError:
         """What is known of how it died."""
+        if self._is_called_off:
+            return PipelineError(f"the lane of {self.name} had died, and was stopped before it went on")
         code = self._child.returncode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return PipelineError(f"the lane of {self.name} {how}")
@@ -174,8 +181,15 @@ class LaneProcess:
         self._child.start()
 
     def stop(self) -> None:
-        """Take no more frames; those in flight go on to their end."""
-        self._child.stop()
+        """Take no more frames; those in flight go on to their end.
+
+        One that still loads has none, and would hear of it only when it has loaded: it is ended at once.
+        """
+        if self._child.is_alive and self._report is None:
+            self._is_called_off = True
+            self._child.kill()
+        else:
+            self._child.stop()
 
     def pause(self) -> None:
         """Take no frames until `resume`."""
@@ -205,7 +219,7 @@ class LaneProcess:
     @property
     def _is_last_word_due(self) -> bool:
         """True while the last report of a process that has ended may still be on its way."""
-        if self._child.returncode is None or self.has_finished:
+        if self._child.returncode is None or self.has_finished or self._is_called_off:
             return False
         self._found_dead_s = self._found_dead_s or time.monotonic()
         return time.monotonic() - self._found_dead_s < _LAST_WORD_S
