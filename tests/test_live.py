@@ -191,8 +191,12 @@ def test_passwords_are_nowhere(tmp_path: Path, clip: Path, mode: str) -> None:
         with started(tmp_path, *words) as process:
             lines = tmp_path / "out" / "127.0.0.1.jsonl"
             deadline_s = time.monotonic() + DEADLINE_S
+            wanted = {(b"status/127.0.0.1/", "live")}
+            wanted |= {(f"status/127.0.0.1-{number}/".encode(), "backing off") for number in (2, 3)}
             while not (
-                lines.exists() and lines.read_text().count("\n") > 10 and len({topic for topic, _ in heard}) > 3
+                lines.exists()
+                and lines.read_text().count("\n") > 10
+                and wanted <= {(topic, status.get("state")) for topic, status in list(heard)}
             ):
                 assert time.monotonic() < deadline_s
                 assert process.poll() is None
