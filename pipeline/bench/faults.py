@@ -113,10 +113,8 @@ def _child(role: str, number: int) -> Callable[[_Run], str]:
             trouble = run.wait_for_results(head)
             if trouble:
                 return trouble
-            victims = head.children(role)
-            if not victims:
-                return f"no {role} process was found"
-            head.signal_other(run.rng.choice(victims), number)
+            victim = run.rng.choice(head.wait_for_children(role, PATIENCE_S))
+            head.signal_other(victim, number)
             is_late = run.told >= len(run.scene.expected)
             return "it came too late to disturb" if is_late else run.outcome(head)
 

@@ -73,9 +73,23 @@ class Program:
         return self._errors.read_text(errors="replace").splitlines()
 
     def children(self, role: str) -> list[int]:
-        """List its processes of a role, "lane" or "replica"."""
-        wanted = ["posestream.pipeline.supervision.child", role]
-        return [pid for pid in self.family() if _words(pid)[-2:] == wanted]
+        """List its processes of a role, "lane", "replica" or "porch"."""
+        words = {pid: _words(pid) for pid in self.family()}
+        return [pid for pid, said in words.items() if said[1:2] == ["-m"] and said[-1] == role]
+
+    def wait_for_children(self, role: str, timeout_s: float) -> list[int]:
+        """Wait until it has processes of a role and list them: one that has just been replaced is missing for a while.
+
+        Raises:
+            RuntimeError: it has ended, or has none in time; with the last that it said.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not (found := self.children(role)):
+            if not self.is_running or time.monotonic() > deadline_s:
+                state = "it runs" if self.is_running else f"it ended with {self._process.returncode}"
+                raise RuntimeError(f"no {role} process was found, {state}: {' / '.join(self.errors[-3:])}")
+            time.sleep(_TICK_S)
+        return found
 
     def family(self) -> list[int]:
         """List it and all that it has started, those that have lost their parent included."""

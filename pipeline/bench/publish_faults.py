@@ -50,10 +50,9 @@ def lane_killed(run: FaultRun) -> str:
     with Program(run.folder, *_subscriber(run)) as subscriber, Program(run.folder, *_head(run)) as head:
         trouble = run.wait_for_results(head, 0.0) or _grows(run.folder / "heard.jsonl")
         time.sleep(run.rng.uniform(0.0, 1.0))
-        lanes = head.children("lane")
-        if trouble or not lanes:
-            return trouble or "no lane process was found"
-        for lane in lanes:
+        if trouble:
+            return trouble
+        for lane in head.wait_for_children("lane", PATIENCE_S):
             head.signal_other(lane, signal.SIGKILL)
         return _compared_at_the_end(run, head, subscriber)
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from posestream.pipeline.bench.churn import ChurnPlan, measure_churn
 from posestream.pipeline.bench.engines import EnginesPlan, measure_engines
 from posestream.pipeline.bench.faults import FAULTS, FaultsPlan, measure_faults
 from posestream.pipeline.bench.group import group_command
@@ -127,6 +128,17 @@ def live_command(file: str | None, streams: tuple[int, ...], fps: int, seconds: 
 def soak_command(file: str | None, streams: int, kills: int, seconds: float, **options: Any) -> None:
     """Kill and restart the streams' server again and again: when they are back, and whether memory grows."""
     measure_soak(_settings(options), file, SoakPlan(seconds, streams, kills))
+
+
+@bench_command.command("churn")
+@click.option("--changes", type=click.IntRange(1), default=300, show_default=True, help="Sources that come and go.")
+@click.option("--mode", type=_MODES, default="threads", show_default=True, help="What runs where.")
+@click.option("--source", default="synthetic:64x64", show_default=True, help="The address of each of them.")
+@click.option("--published/--no-published", default=True, show_default=True, help="Publish over TCP.")
+def churn_command(changes: int, mode: Mode, source: str, published: bool) -> None:
+    """Add and remove sources while a run goes on, and measure what each leaves in memory."""
+    _set_up()
+    measure_churn(ChurnPlan(changes, mode, source, published))
 
 
 @bench_command.command("hop")

@@ -36,7 +36,7 @@ class Delivery:
         self._fresh: set[str] = set()
 
     def __repr__(self) -> str:
-        return f"<Delivery tasks={len(self._tasks)} lanes={list(self._listening)}>"
+        return f"<Delivery tasks={len(self._tasks)} lanes={list(self._listening)} fresh={sorted(self._fresh)}>"
 
     def keep(self, key: FrameKey, task: Task, picture: zmq.Frame) -> None:
         """Keep a task until its frame is given to a replica, or ends."""
@@ -49,6 +49,11 @@ class Delivery:
         self._listening[source] = None
         (self._fresh.add if keeps_newest else self._fresh.discard)(source)
         send_to(self._lanes, results_identity(source), Welcome(credit))
+
+    def forget(self, source: str) -> None:
+        """Speak to a lane no more that has ended for good, in whatever way."""
+        self._listening.pop(source, None)
+        self._fresh.discard(source)
 
     def tell_credits(self, credit: int) -> None:
         """Let lanes have as many frames in flight as the replicas can hold."""

@@ -113,10 +113,10 @@ class Events:
         self._delivery.welcome(hello.source, self._dispatcher.credits, keeps_newest=hello.keeps_newest)
         return actions
 
-    def _lane_report(self, envelope: Envelope, now_s: float) -> Sequence[Action]:
+    def _lane_report(self, envelope: Envelope, _now_s: float) -> Sequence[Action]:
         report = envelope.message
         assert isinstance(report, LaneReport)  # noqa: S101 - the table of handlers says so
-        self._told.reports[report.source] = Report(report, envelope.payloads, now_s)
+        self._told.reports[report.source] = Report(report, envelope.payloads, self._told.attention.seconds)
         return ()
 
     def _join(self, join: Join, _now_s: float) -> Sequence[Action]:

@@ -66,9 +66,14 @@ class DispatchLoop:
         self._told = Told()
         #: Replicas that the supervisor found dead before their heartbeats were missed.
         self._dead: deque[str] = deque()
+        #: Sources whose lanes have ended for good.
+        self._gone: deque[str] = deque()
         #: Set once lanes and replicas may connect.
         self.is_listening = threading.Event()
         self.malformed = 0
+
+    def __repr__(self) -> str:
+        return f"<DispatchLoop {self._dispatcher} {self._delivery}>" if self.is_listening.is_set() else "<DispatchLoop>"
 
     def counts(self, source: str) -> FrameCounts:
         """Give a copy of a source's counts."""
@@ -86,6 +91,11 @@ class DispatchLoop:
         with self._lock:
             return self._told.reports.get(source)
 
+    @property
+    def listened_s(self) -> float:
+        """How long it has listened, in seconds: the clock by which silence is measured."""
+        return self._told.attention.seconds
+
     def forget_report(self, source: str) -> None:
         """Forget the reports of a lane's process that died."""
         with self._lock:
@@ -95,6 +105,7 @@ class DispatchLoop:
         """Keep a source's counts only: its lane has ended for good. Sources come and go for months."""
         with self._lock:
             self._dispatcher.settle(source)
+        self._gone.append(source)
 
     def forget(self, source: str) -> None:
         """Keep nothing of a source whose lane has ended for good."""
@@ -181,9 +192,12 @@ class DispatchLoop:
         while not self._stopping.is_set():
             for socket, _ in poller.poll(self._patience_ms()):
                 self._drain(socket)
+            self._told.attention.look(time.monotonic())
             if self._winding_down.is_set():
                 self._decide(lambda: self._dispatcher.wind_down(time.monotonic()))
             self._decide(self._tick)
+            while self._gone:
+                self._delivery.forget(self._gone.popleft())
             self._delivery.tell_credits(self._dispatcher.credits)
             if self._abandoning.is_set():
                 self._decide(lambda: self._dispatcher.abandon(self._dispatcher.counts))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from posestream.pipeline.attention import Attention
 from posestream.pipeline.wire.messages import LaneReport
 
 __all__ = ["Report", "Told"]
@@ -17,7 +18,7 @@ _REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a lane's process told last, and when, in seconds of the monotonic clock."""
+    """What a lane's process told last, and when, on the clock of those who listen."""
 
     message: LaneReport
     payloads: Sequence[zmq.Frame]
@@ -28,6 +29,8 @@ class Told:
     """Remembers the last words of each; those of replicas for long after they have gone, but not for ever."""
 
     def __init__(self) -> None:
+        #: The clock of what was heard when.
+        self.attention = Attention()
         #: By source.
         self.reports: dict[str, Report] = {}
         #: By replica: its engine in a few words.

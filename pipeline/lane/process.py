@@ -28,8 +28,11 @@ __all__ = ["LaneProcess"]
 _LAST_WORD_S = 1.0
 #: How often it is looked for then, in seconds.
 _LOOK_S = 0.02
-#: A lane that was not heard for so long hangs, in seconds; opening a source may take a while.
+#: A lane that was not heard for so long hangs, in seconds that the head listened.
 SILENCE_S = 10.0
+#: How long it may take until it is heard first: it loads on a machine that may be busy, and reads what there is already
+#: of outputs that it is to go on with.
+START_S = 180.0
 
 
 class LaneProcess:
@@ -43,8 +46,11 @@ class LaneProcess:
         work = CONFIG.dump_python(config, mode="json")
         self._relay = relay or LineRelay()
         self._child = ChildProcess(config.source.name, "lane", work, log, relay)
+        #: When it was started, on the clock of the dispatcher's listening.
         self._started_s = 0.0
         self._found_dead_s: float | None = None
+        #: True if it was stopped before it had begun, and ended at once.
+        self._is_called_off = False
         #: How a live source's connection is until the process has told.
         self._first_link: LinkReport | None = None
 
@@ -100,15 +106,18 @@ class LaneProcess:
 
     @property
     def has_died(self) -> bool:
-        """True if the process ended before it had finished."""
-        return self._child.returncode is not None and not self.is_alive and not self.has_finished
+        """True if the process ended before it had finished; not where it was stopped before any frame was taken."""
+        if self._child.returncode is None or self.is_alive or self.has_finished:
+            return False
+        # A lane before this one may have taken frames, and not written them.
+        return not self._is_called_off or self._dispatch.counts(self.name).taken > 0
 
     @property
     def is_silent(self) -> bool:
         """True if it should have been heard and was not: it hangs."""
         report = self._dispatch.report(self.name)
-        heard_s = self._started_s if report is None else report.heard_s
-        return self._child.is_alive and time.monotonic() - heard_s > SILENCE_S
+        heard_s, patience_s = (self._started_s, START_S) if report is None else (report.heard_s, SILENCE_S)
+        return self._child.is_alive and self._dispatch.listened_s - heard_s > patience_s
 
     @property
     def has_left_source(self) -> bool:
@@ -143,6 +152,8 @@ class LaneProcess:
     @property
     def death(self) -> PipelineError:
         """What is known of how it died."""
+        if self._is_called_off:
+            return PipelineError(f"the lane of {self.name} had died, and was stopped before it went on")
         code = self._child.returncode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         return PipelineError(f"the lane of {self.name} {how}")
@@ -162,7 +173,7 @@ class LaneProcess:
     def start(self) -> None:
         """Start the process."""
         self._dispatch.forget_report(self.name)
-        self._started_s = time.monotonic()
+        self._started_s = self._dispatch.listened_s
         if is_kept(self._config.source):
             plan = self._config.plan
             state = LinkState(LinkPhase.CONNECTING, time.time(), "its process ended" if plan.first_epoch else "")
@@ -170,8 +181,15 @@ class LaneProcess:
         self._child.start()
 
     def stop(self) -> None:
-        """Take no more frames; those in flight go on to their end."""
-        self._child.stop()
+        """Take no more frames; those in flight go on to their end.
+
+        One that still loads has none, and would hear of it only when it has loaded: it is ended at once.
+        """
+        if self._child.is_alive and self._report is None:
+            self._is_called_off = True
+            self._child.kill()
+        else:
+            self._child.stop()
 
     def pause(self) -> None:
         """Take no frames until `resume`."""
@@ -201,7 +219,7 @@ class LaneProcess:
     @property
     def _is_last_word_due(self) -> bool:
         """True while the last report of a process that has ended may still be on its way."""
-        if self._child.returncode is None or self.has_finished:
+        if self._child.returncode is None or self.has_finished or self._is_called_off:
             return False
         self._found_dead_s = self._found_dead_s or time.monotonic()
         return time.monotonic() - self._found_dead_s < _LAST_WORD_S

@@ -12,6 +12,7 @@ from typing import Any
 import msgpack
 import zmq
 
+from posestream.pipeline.attention import Attention
 from posestream.pipeline.wire.sockets import NOBLOCK, Sockets, ZmqSocket, has_more, send_parts
 
 __all__ = ["NoPorchLink", "PorchKind", "PorchLink", "PorchPlan"]
@@ -82,8 +83,11 @@ class PorchLink:
         #: Set once it listens, or has told why it cannot.
         self.is_settled = threading.Event()
         self.failure = ""
-        #: When it was heard last, on the monotonic clock.
-        self.heard_s = time.monotonic()
+        #: True from the first word of the present porch on.
+        self.is_there = False
+        self._attention = Attention()
+        #: When it was heard last, or started, on that clock.
+        self._heard_s = 0.0
         #: What the present porch has counted, and what those before it had.
         self._told: dict[str, int] = {}
         self._told_before: dict[str, int] = {}
@@ -96,6 +100,15 @@ class PorchLink:
         """What all porches of this run have counted."""
         return _sum(self._told_before, self._told)
 
+    @property
+    def silent_s(self) -> float:
+        """How long it was listened to the present porch without a word, in seconds."""
+        return self._attention.seconds - self._heard_s
+
+    def expect(self) -> None:
+        """Note that another porch was started."""
+        self.is_there, self._heard_s = False, self._attention.seconds
+
     def open(self, sockets: Sockets) -> None:
         """Listen in the run's own folder."""
         socket = sockets.open(zmq.ROUTER)
@@ -105,13 +118,13 @@ class PorchLink:
         self.sockets = (socket,)
 
     def hear(self, answer: Callable[[bytes, Sequence[bytes]], list[bytes]]) -> bool:
-        """Take some of what the porch says, and answer requests; True if it is there anew."""
+        """Take some of what the porch says, if anything, and answer requests; True if it is there anew."""
         is_new = False
         for _ in range(_AT_ONCE):
             if not has_more(self.sockets[0]):
                 break
             peer, kind, *parts = self.sockets[0].recv_multipart(zmq.NOBLOCK)
-            self.heard_s = time.monotonic()
+            self._heard_s = self._attention.seconds
             if kind == PorchKind.ASK:
                 asker, client, *request = parts
                 self._send(peer, [PorchKind.ANSWER, asker], answer(client, request))
@@ -121,8 +134,9 @@ class PorchLink:
                 is_new = True
                 self._greet(peer, msgpack.unpackb(parts[0]))
             else:
-                self.failure = parts[0].decode()
+                self.is_there, self.failure = True, parts[0].decode()
                 self.is_settled.set()
+        self._attention.look(time.monotonic())
         return is_new
 
     def send(self, topic: bytes, body: bytes) -> None:
@@ -136,7 +150,7 @@ class PorchLink:
             self._send(self._peer, [], [PorchKind.END])
 
     def _greet(self, peer: bytes, told: Mapping[str, Any]) -> None:
-        self._peer = peer
+        self._peer, self.is_there = peer, True
         self._told_before, self._told = _sum(self._told_before, self._told), {}
         self.addresses, self.replay_addresses = tuple(told["addresses"]), tuple(told["replay_addresses"])
         self.failure = ""

@@ -179,7 +179,7 @@ class Publisher:
             self._is_layout_due |= self._outlets.hear_wishes()
         if self._outlets.replay in ready:
             self._answers.serve(self._outlets)
-        if any(socket in ready for socket in self._porch.sockets) and self._porch.hear(self._answers.answer):
+        if self._porch.hear(self._answers.answer):
             self._make_layout()
             self._retell_s = time.monotonic() + _COME_BACK_S
         self._tend()

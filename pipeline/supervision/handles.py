@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,10 @@ from posestream.stages.errors import OutputError
 from posestream.stages.output.display import DisplaySink
 from posestream.stages.source.link_state import LinkState
 
-__all__ = ["LaneHandle", "LinkReport", "ReplicaHandle"]
+__all__ = ["LaneHandle", "LinkReport", "ReplicaHandle", "is_killed"]
+
+#: How long a part that was killed may take to be gone, in seconds.
+_GONE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +122,9 @@ class LaneHandle(_Handle, Protocol):
     @property
     def paths(self) -> tuple[Path, ...]:
         """What was written."""
+
+
+def is_killed(part: LaneHandle | ReplicaHandle) -> bool:
+    """End a part at once; False if even that does not help."""
+    part.kill()
+    return part.join(time.monotonic() + _GONE_S)

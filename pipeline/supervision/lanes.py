@@ -135,6 +135,8 @@ class Lanes:
             self._watch(slot, now_s)
         ended = [slot.name for slot in self._slots if slot.name not in self._ended and _has_ended(slot)]
         self._ended.update(ended)
+        for name in ended:
+            self[name].part.join(now_s)  # lets go of its pipe
         for name in self.guests.intersection(ended):
             # The run goes on without it, maybe for months, and its exit code is no matter of a guest's.
             if (error := self[name].part.source_error) is not None:
@@ -177,6 +179,7 @@ class Lanes:
         elif lane.is_silent:
             _end_silent(lane)
         elif lane.has_died and not slot.is_retired:
+            lane.join(now_s)  # lets go of its pipe
             slot.fail(now_s, lane.death)
 
 

@@ -17,6 +17,8 @@ class Patience:
     abandon_s: float = 3.0
     #: How long the parts have to end once nothing is left to do.
     stop_s: float = 10.0
+    #: How long one of them has that still loads its engine, and is a thread.
+    load_s: float = 0.5
     #: How long a replica that the dispatcher gave up may still come back (the whole machine may have slept).
     come_back_s: float = 1.0
     #: How long one that hangs and is a thread may take to leave before its place is given up.

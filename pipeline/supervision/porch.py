@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 
 #: What the process runs.
 _MODULE = "posestream.pipeline.publish.porch"
-#: How often a start looks whether it listens, and how long it may take, in seconds.
-_LOOK_S, _START_S = 0.1, 30.0
-#: A porch that says nothing for so long hangs, in seconds: it speaks once a second.
+#: How often a start looks whether it listens, and how long it may take on a machine that is busy, in seconds.
+_LOOK_S, _START_S = 0.1, 60.0
+#: A porch that says nothing for so long hangs, in seconds that it was listened to: it speaks once a second.
 _SILENT_S = 10.0
 #: How long it may take to send what the head had published last, in seconds.
 _END_S = 3.0
@@ -145,11 +145,12 @@ class Porch:
         if self._slot.is_exhausted:
             return
         if self._slot.go_on(now_s):
-            self.link.heard_s = self._followed_s = now_s
+            self.link.expect()
+            self._followed_s = now_s
         if self._slot.is_waiting:
             return
         part, why = self._slot.part, "has ended"
-        if part.is_alive and now_s - self.link.heard_s > _SILENT_S:
+        if part.is_alive and self.link.silent_s > (_SILENT_S if self.link.is_there else _START_S):
             why = "hangs"
             part.kill()
             part.join(now_s + _END_S)

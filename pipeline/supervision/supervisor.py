@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from posestream.pipeline.dispatch.counters import FrameCounts
-from posestream.pipeline.dispatch.in_flight import ReplicaState, ReplicaView
+from posestream.pipeline.dispatch.in_flight import ReplicaView
 from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.errors import ReplicaError
 from posestream.pipeline.summary import SourceReport, Summary
-from posestream.pipeline.supervision.handles import LaneHandle, LinkReport, ReplicaHandle
+from posestream.pipeline.supervision.handles import LaneHandle, LinkReport, ReplicaHandle, is_killed
 from posestream.pipeline.supervision.lanes import Lanes
 from posestream.pipeline.supervision.part import Part
 from posestream.pipeline.supervision.patience import Patience
@@ -193,11 +193,7 @@ class Supervisor:
         if self.is_running:
             self._dispatch.abandon()
         ended = [self._end_lane(lane, deadline_s) for lane in self.lanes]
-        # Every frame has ended: what is still worked on was given up, and is wanted by nobody.
-        vain = {view.name for view in self.replica_views if view.state is ReplicaState.BUSY}
-        for replica in self.replicas:
-            (replica.kill if replica.name in vain else replica.stop)()
-        ended += [replica.join(deadline_s) or _is_killed(replica) for replica in self.replicas]
+        ended.append(self._replica_watch.end(deadline_s))
         summary = self._summary()
         self._dispatch.stop()
         # It ends at once, however long the others took.
@@ -206,7 +202,7 @@ class Supervisor:
         # A thread that hangs in a foreign library still has its sockets; waiting for them would hang too.
         if not all(ended):
             _log.warning("some threads did not end in time: %r", self)
-        elif not any(lane.has_left_source for lane in self.lanes):
+        elif not (self._replica_watch.has_left or any(lane.has_left_source for lane in self.lanes)):
             self._context.term()
         self._clean_up()
         return summary
@@ -242,8 +238,8 @@ class Supervisor:
             self.stop()
             self._abandon()
         if self._drain_until_s is not None and not self._is_abandoned:
-            if not self._replicas and not self._dispatch.replicas:
-                self._abandon()  # nobody holds anything, and nobody is there who could
+            if not self._replica_watch.has_begun:
+                self._abandon()  # nobody holds anything, and nobody is there who could soon
             elif now_s > self._drain_until_s:
                 self._end_draining()
 
@@ -305,10 +301,4 @@ class Supervisor:
         if lane.join(deadline_s):
             return True
         self._hung.add(lane.name)
-        return _is_killed(lane)
-
-
-def _is_killed(part: LaneHandle | ReplicaHandle) -> bool:
-    """End a part at once; False if even that does not help."""
-    part.kill()
-    return part.join(time.monotonic() + 1.0)
+        return is_killed(lane)

@@ -92,8 +92,9 @@ class ContainerSource(ClosedAtExit):
                     raise LinkError(f"{self._label}: {self._decoder.given_up}")
                 self._check_ending()
                 return
-            if gate.takes(self._seconds(decoded)):
-                yield self._frame(decoded, seq)
+            pts = self._pts(decoded)
+            if gate.takes(float(pts * self._frame_base)):
+                yield self._frame(decoded, pts, seq)
                 seq += 1
 
     def close(self) -> None:
@@ -173,7 +174,7 @@ class ContainerSource(ClosedAtExit):
             frame_count=None if self._is_live and settings.max_frames is None else count,
             duration_s=duration_s,
             is_live=self._is_live,
-            time_base=self._time_base,
+            time_base=self._frame_base,
             path=self._path(),
             sample_aspect_ratio=1 / aspect if aspect and picture.is_turned else aspect,
             color=picture.tags,
@@ -182,25 +183,29 @@ class ContainerSource(ClosedAtExit):
             max_age_s=_LIVE_MAX_AGE_S if keeps_newest and settings.max_age_s is None else settings.max_age_s,
         )
 
-    def _seconds(self, decoded: Decoded) -> float:
-        """Give a frame's time as a limit on the rate counts it: a live stream's clock may jump."""
+    @property
+    def _frame_base(self) -> Fraction:
+        """Seconds per unit of a frame's time."""
+        return LIVE_TIME_BASE if self._is_live else self._time_base
+
+    def _pts(self, decoded: Decoded) -> int:
+        """Give a frame's time: a recording's own; of a live stream, whose clock may jump, what that clock means."""
         if not self._is_live:
-            return float(decoded.pts * self._time_base)
+            return decoded.pts
         told_s = None if decoded.told_pts is None else decoded.told_pts * self._time_base
-        return float(self._times.ticks(told_s, decoded.captured.mono_s, 0) * LIVE_TIME_BASE)
+        return self._times.ticks(told_s, decoded.captured.mono_s)
 
     def _picture(self, frame: VideoFrame) -> VideoPicture:
         """Give a decoded frame as an upright picture: as the stream says, and then as the settings say."""
         return VideoPicture(frame, Orientation.of_frame(frame).then_turned(self._settings.rotation))
 
-    def _frame(self, decoded: Decoded, seq: int) -> Frame:
+    def _frame(self, decoded: Decoded, pts: int, seq: int) -> Frame:
         picture = None if decoded.frame is None else self._picture(decoded.frame)
         return Frame(
             key=FrameKey(self._name, seq),
             epoch=0,
-            # A live stream's clock may jump, which somebody else sees to.
-            pts=decoded.told_pts if self._is_live else decoded.pts,
-            time_base=self._time_base,
+            pts=pts,
+            time_base=self._frame_base,
             captured_mono_s=decoded.captured.mono_s,
             captured_wall_s=decoded.captured.wall_s,
             width=picture.width if picture else 0,

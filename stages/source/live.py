@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 from posestream.stages.errors import SourceError
 from posestream.stages.items import Frame, FrameKey
 from posestream.stages.redact import redacted
 from posestream.stages.source.link import Link
-from posestream.stages.source.link_state import ABSENCES, LinkPhase, LinkStates
-from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
+from posestream.stages.source.link_news import ABSENT_S, LinkNews
+from posestream.stages.source.link_state import LinkPhase, LinkStates
+from posestream.stages.source.live_clock import LIVE_TIME_BASE, EpochClock
 from posestream.stages.source.mailbox import Mailbox
 from posestream.stages.source.name import derive_names
 from posestream.stages.source.port import NoPort, Port
@@ -26,12 +25,6 @@ from posestream.stages.source.trouble import LinkError
 
 __all__ = ["LiveSource"]
 
-_log = logging.getLogger(__name__)
-
-_absences = logging.getLogger(ABSENCES)
-#: A source that was not there yet and does not say why is told after so long, in seconds.
-_ABSENT_S = 3.0
-
 #: A connection that lasted so long proves that the source is there: the waits begin anew, in seconds.
 _PROVEN_S = 5.0
 #: Readers that were given up and still hang in a foreign library; with more of them nothing is tried.
@@ -42,8 +35,6 @@ _LOOK_S = 0.5
 _LET_GO_S = 1.0
 #: How long the readers have to let go of their connections when the source is closed, in seconds.
 _CLOSE_S = 0.2
-#: What is worth a warning in the log; the others are news.
-_BAD_PHASES = (LinkPhase.STALLED, LinkPhase.BACKING_OFF)
 
 
 @dataclass(slots=True)
@@ -85,8 +76,9 @@ class LiveSource(ClosedAtExit):
         self._name = settings.name or derive_names([settings.url])[0]
         #: Its connection: how it is, and what others wish of it.
         self.link = Link(LinkStates(lambda: clock().wall_s))
+        self._news = LinkNews(self._name, self.link, is_lasting=is_lasting)
         self._backoff = Backoff(settings.reconnect)
-        self._times = LiveClock()
+        self._times = EpochClock()
         self._info: SourceInfo | None = None
         self._attempt: _Attempt | None = None
         self._retry_at_s = 0.0
@@ -94,8 +86,6 @@ class LiveSource(ClosedAtExit):
         self._hung: list[Reader] = []
         #: What came before it was known how large the pictures are.
         self._first: deque[Frame] = deque()
-        self._told: tuple[LinkPhase, str] = (LinkPhase.CONNECTING, "")
-        self._is_absence_told = False
 
     def __repr__(self) -> str:
         """Tell its name, address and state."""
@@ -136,13 +126,13 @@ class LiveSource(ClosedAtExit):
                 return
             yield replace(frame, key=FrameKey(self._name, seq))
             seq += 1
-        self._go(LinkPhase.ENDED, f"{limit} frames were wanted")
+        self._news.go(LinkPhase.ENDED, f"{limit} frames were wanted")
 
     def close(self) -> None:
         """Let go of the connection; may be called more than once. A reader that hangs is not waited for."""
         with self.link.changed:
             self._give_up()
-            self._go(LinkPhase.ENDED, "it was stopped" if self.link.is_stopped else "it was closed")
+            self._news.go(LinkPhase.ENDED, "it was stopped" if self.link.is_stopped else "it was closed")
             hung, self._hung = self._hung, []
         for reader in hung:
             reader.join(_CLOSE_S)
@@ -172,7 +162,7 @@ class LiveSource(ClosedAtExit):
     def _pause(self) -> None:
         self._give_up()
         self._retry_at_s = 0.0
-        self._go(LinkPhase.PAUSED)
+        self._news.go(LinkPhase.PAUSED)
         self.link.changed.wait(_LOOK_S)
 
     def _begin(self) -> None:
@@ -187,12 +177,13 @@ class LiveSource(ClosedAtExit):
             self._port.take_back()
         elif is_taken or len(self._hung) >= _MOST_HUNG:
             told = "the earlier connection lets go of its port" if is_taken else None
-            self._go(LinkPhase.BACKING_OFF, told or f"{len(self._hung)} earlier connections hang")
+            self._news.go(LinkPhase.BACKING_OFF, told or f"{len(self._hung)} earlier connections hang")
             # A reader's end is told before its thread has ended, so time is looked at too.
             self.link.changed.wait(_LOOK_S)
             return
         state = self.link.now
-        self._go(LinkPhase.CONNECTING, state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else "")
+        why = state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else ""
+        self._news.go(LinkPhase.CONNECTING, why)
         reader = Reader(self._name, self._connect, Mailbox(self.link.changed, self._clock))
         self._attempt = _Attempt(reader, now_s)
         reader.start()
@@ -204,17 +195,17 @@ class LiveSource(ClosedAtExit):
             attempt.live_s = self._clock().mono_s
             self.link.connections += 1
             self._info = self._info or self._described(info)
-        self._go(LinkPhase.LIVE)
+        self._news.go(LinkPhase.LIVE)
         if not self.is_live:
             return frame
         epoch = self.link.connections - 1
-        source_s = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
-        ticks = self._times.ticks(source_s, frame.captured_mono_s, epoch)
+        assert frame.pts is not None  # noqa: S101 - what comes by itself has times
+        ticks = self._times.ticks(frame.pts * frame.time_base, frame.captured_mono_s, epoch)
         return replace(frame, epoch=epoch, pts=ticks, time_base=LIVE_TIME_BASE)
 
     def _described(self, info: SourceInfo) -> SourceInfo:
         """Give what the first connection told, as it is for all of them."""
-        self._is_lasting = self._is_lasting and info.is_live
+        self._is_lasting = self._news.is_lasting = self._is_lasting and info.is_live
         limit = self._settings.max_frames
         count = info.frame_count if limit is None else min(limit, info.frame_count or limit)
         time_base = LIVE_TIME_BASE if info.is_live else info.time_base
@@ -232,7 +223,7 @@ class LiveSource(ClosedAtExit):
         is_bug = error is not None and not isinstance(error, SourceError)
         if is_bug or not self._is_lasting or (isinstance(error, LinkError) and error.is_final):
             self._give_up()
-            self._go(LinkPhase.ENDED if error is None else LinkPhase.FAILED, why)
+            self._news.go(LinkPhase.ENDED if error is None else LinkPhase.FAILED, why)
             if error is not None:
                 raise error
             return True
@@ -255,10 +246,10 @@ class LiveSource(ClosedAtExit):
             self._lose(f"{what} for {patience_s:g} s", is_refused=False)
             return
         if attempt.live_s is not None and silent_s >= patience_s / 2:
-            self._go(LinkPhase.STALLED, "connected, but nothing comes")
-        if attempt.live_s is None and silent_s >= _ABSENT_S:
-            self._tell_absence(f"{self._name} is not there yet: {redacted(self._settings.url)} does not answer")
-        bounds = [patience_s - silent_s, patience_s / 2 - silent_s, _ABSENT_S - silent_s]
+            self._news.go(LinkPhase.STALLED, "connected, but nothing comes")
+        if attempt.live_s is None and silent_s >= ABSENT_S:
+            self._news.tell_silence(redacted(self._settings.url))
+        bounds = [patience_s - silent_s, patience_s / 2 - silent_s, ABSENT_S - silent_s]
         self.link.changed.wait(min([_LOOK_S, *(bound for bound in bounds if bound > 0)]))
 
     def _lose(self, why: str, *, is_refused: bool) -> None:
@@ -268,7 +259,7 @@ class LiveSource(ClosedAtExit):
             self._backoff.reset()
         self._give_up()
         self._retry_at_s = now_s + (self._backoff.longest_s() if is_refused else self._backoff.next_s())
-        self._go(LinkPhase.BACKING_OFF, why)
+        self._news.go(LinkPhase.BACKING_OFF, why)
 
     def _give_up(self) -> None:
         if self._attempt is not None:
@@ -276,31 +267,3 @@ class LiveSource(ClosedAtExit):
             self._given_up_s = self._clock().mono_s
             self._hung.append(self._attempt.reader)
             self._attempt = None
-
-    def _go(self, phase: LinkPhase, why: str = "") -> None:
-        """Enter a phase, and log what is new in it: a camera that stays away is told once."""
-        if not self.link.go(phase, why) or self.link.now is None:
-            return
-        state = self.link.now
-        if phase is LinkPhase.CONNECTING or (phase, state.why) == self._told:
-            return
-        self._told = (phase, state.why)
-        fields = {"source": self._name, "state": phase.value, "why": state.why}
-        text = f"{self._name} is {phase}{': ' if state.why else ''}{state.why}"
-        level = logging.WARNING if phase in _BAD_PHASES else logging.INFO
-        # Whoever stopped it knows, whoever is given an error tells it, and of a recording all this is no news.
-        is_known = phase is LinkPhase.FAILED or (phase is LinkPhase.ENDED and self.link.is_stopped)
-        level = logging.DEBUG if is_known or not self._is_lasting else level
-        if phase is not LinkPhase.BACKING_OFF or not self._tell_absence(text, fields):
-            _log.log(level, "%s", text, extra={"fields": fields})
-
-    def _tell_absence(self, text: str, fields: dict[str, str] | None = None) -> bool:
-        """Say that it is not there yet, if it never was and that was not said; False where it was not to be said."""
-        if self._is_absence_told or self.link.connections or not self._is_lasting:
-            return False
-        self._is_absence_told = True
-        state = self.link.now
-        phase = LinkPhase.CONNECTING if state is None else state.phase
-        fields = fields or {"source": self._name, "state": phase.value, "why": "it does not answer"}
-        _absences.warning("%s", text, extra={"fields": fields})
-        return True

@@ -109,14 +109,22 @@ class Runs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         self._contexts: list[zmq.Context[Any]] = []
         self._caplog = caplog
-        contexts = self._contexts
+        #: What another test left, if it failed, is no fault of this one's.
+        self._before = set(threading.enumerate())
+        self._open: list[Supervisor] = []
+        contexts, opened, close = self._contexts, self._open, Supervisor.close
 
         class Noted(zmq.Context):  # type: ignore[type-arg]
             def __init__(self, *args: Any, **kwargs: Any) -> None:
                 super().__init__(*args, **kwargs)
                 contexts.append(self)
 
+        def closed(supervisor: Supervisor) -> Summary:
+            opened[:] = [other for other in opened if other is not supervisor]
+            return close(supervisor)
+
         monkeypatch.setattr("posestream.pipeline.supervision.crew.zmq.Context", Noted)
+        monkeypatch.setattr(Supervisor, "close", closed)
 
     def start(
         self,
@@ -127,7 +135,14 @@ class Runs:
         """Plan and start a job."""
         raw = {"network": {"net_height": 64}, **raw}
         job = plan_job(Settings.parse(raw), WeightStore.from_environment())
-        return start_job(job, extra_sinks, patience=patience)
+        supervisor = start_job(job, extra_sinks, patience=patience)
+        self._open.append(supervisor)
+        return supervisor
+
+    def close(self) -> None:
+        """End what a test that failed has not ended."""
+        for supervisor in list(self._open):
+            supervisor.close()
 
     def finish(self, supervisor: Supervisor) -> Summary:
         """Wait for a run's end and close it."""
@@ -147,14 +162,16 @@ class Runs:
 
     def check_nothing_is_left(self) -> None:
         """Every thread has ended and every context is terminated."""
-        left = [thread.name for thread in threading.enumerate() if "/" in thread.name or thread.name == "dispatch"]
-        assert left == []
+        threads = [thread.name for thread in threading.enumerate() if thread not in self._before]
+        assert [name for name in threads if "/" in name or name == "dispatch"] == []
         assert all(context.closed for context in self._contexts)
         late = [r.getMessage() for r in self._caplog.records if r.levelno >= logging.WARNING and "in time" in r.msg]
         assert late == []
 
 
 @pytest.fixture
-def runs(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Runs:
+def runs(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Runs]:
     """Whole runs with fake engines."""
-    return Runs(monkeypatch, caplog)
+    made = Runs(monkeypatch, caplog)
+    yield made
+    made.close()

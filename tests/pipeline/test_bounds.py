@@ -27,6 +27,7 @@ from posestream.pipeline.wire.messages import (
     Heard,
     Heartbeat,
     Join,
+    LaneEnd,
     LaneHello,
     Message,
     OtherProtocol,
@@ -113,6 +114,23 @@ def test_workers_that_have_gone_are_forgotten(context: zmq.Context[zmq.Socket[by
 
         assert loop.description("here") == "an engine"
         assert sum(loop.has_met(name) for name in names) == 999
+
+
+def test_lanes_that_have_gone_are_forgotten(context: zmq.Context[zmq.Socket[bytes]], spec: NetworkSpec) -> None:
+    """Of a live source whose lane has ended, or died in the midst, no name is left where frames are given out."""
+    with listening(context, spec) as loop:
+        for name in ("ended", "died"):
+            with Sockets(context) as sockets:
+                results, tasks = (
+                    sockets.open(zmq.DEALER, connect=Addresses.inproc("bounds").lanes, identity=identity)
+                    for identity in (results_identity(name), tasks_identity(name))
+                )
+                send(results, LaneHello(name, True, True, 0.5, 0))
+                wait_until(lambda name=name: f"lanes=['{name}'] fresh=['{name}']" in repr(loop))
+                if name == "ended":
+                    send(tasks, LaneEnd(name))
+                loop.settle(name)
+                wait_until(lambda: "lanes=[] fresh=[]" in repr(loop))
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -178,21 +179,28 @@ def lane_process(supervisor: Supervisor) -> int:
     return lane.pid
 
 
-def start_processes(patience: Patience) -> Supervisor:
-    """Start a run of real processes on a device that only pretends."""
+@contextmanager
+def started_processes(patience: Patience) -> Iterator[Supervisor]:
+    """Start a run of real processes on a device that only pretends; they end with the test, also where it fails."""
     raw = {
         "source": [{"url": "synthetic:64x64"}],
         "network": {"net_height": 64},
         "replicas": {"devices": ["simulated:50"]},
         "pipeline": {"mode": "processes"},
     }
-    return start_job(plan_job(Settings.parse(raw), WeightStore.from_environment()), patience=patience)
+    supervisor = start_job(plan_job(Settings.parse(raw), WeightStore.from_environment()), patience=patience)
+    try:
+        yield supervisor
+    finally:
+        if any(lane.is_alive for lane in supervisor.lanes):
+            supervisor.close()
 
 
 @pytest.fixture
-def processes() -> Supervisor:
+def processes() -> Iterator[Supervisor]:
     """Start a run of real processes whose stop is short."""
-    return start_processes(SHORT)
+    with started_processes(SHORT) as supervisor:
+        yield supervisor
 
 
 @needs_signals
@@ -230,12 +238,12 @@ def test_a_lane_that_hangs_does_not_hold_up_a_drain(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A lane's process that falls silent while the run drains is killed as at any time, however long a drain may be."""
-    monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 2.0)
-    supervisor = start_processes(ENDLESS)
-    os.kill(lane_process(supervisor), signal.SIGSTOP)
-    supervisor.stop()
-    wait_until(supervisor, lambda: not supervisor.is_running)
-    summary = supervisor.close()
+    with started_processes(ENDLESS) as supervisor:
+        os.kill(lane_process(supervisor), signal.SIGSTOP)
+        monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 2.0)
+        supervisor.stop()
+        wait_until(supervisor, lambda: not supervisor.is_running)
+        summary = supervisor.close()
     (report,) = summary.sources
     assert caplog.messages.count(f"the lane of {report.name} hangs; it is killed") == 1
     assert str(report.error).startswith(f"the lane of {report.name} hung")

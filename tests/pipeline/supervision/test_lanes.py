@@ -25,11 +25,16 @@ class Lane:
         self.told = [f"made {generation}"]
         self.is_silent = self.has_died = False
         self.is_alive = True
+        self.joins = 0
         self.has_left_source = False
         self.circle: list[Lane] = []
         self.source_error: Exception | None = None
         self.output_errors: list[OutputError] = []
         self.death = RuntimeError("it died")
+
+    def join(self, _deadline_s: float) -> bool:
+        self.joins += 1
+        return not self.is_alive
 
     def __getattr__(self, word: str) -> Any:
         if word not in {"start", "stop", "kill", "pause", "resume"}:
@@ -103,14 +108,16 @@ def test_who_follows_a_paused_lane_is_paused(lanes: Lanes) -> None:
 
 
 def test_each_end_is_told_once(lanes: Lanes) -> None:
-    """Who has ended for good is told at the next look and never again; who died and is followed is not."""
+    """Who has ended for good is told once, who died and is followed is not; both let go of their pipes."""
     done, dead = add(lanes, "done"), add(lanes, "dead")
     lanes.start()
     assert lanes.watch(0.0) == []
+    assert (done.joins, dead.joins) == (0, 0)
     done.is_alive = dead.is_alive = False
     dead.has_died = True
     assert lanes.watch(1.0) == ["done"]
     assert lanes.watch(2.0) == []
+    assert (done.joins, dead.joins) == (1, 1)
     lane_of(lanes, "dead").is_alive = False
     assert lanes.watch(3.0) == ["dead"]
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from posestream.models.errors import EngineError
+from posestream.pipeline.dispatch.in_flight import ReplicaState
 from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.errors import HungError
 from posestream.pipeline.supervision.handles import ReplicaHandle
@@ -29,6 +30,10 @@ class Dispatch:
     def has_met(self, replica: str) -> bool:
         return replica.startswith("replica-")
 
+    @property
+    def views(self) -> list[Any]:
+        return [SimpleNamespace(name=name, credits=2, state=ReplicaState.BUSY) for name in self.replicas]
+
     def lose(self, replica: str) -> None:
         self.lost.append(replica)
 
@@ -37,6 +42,7 @@ def replica(*, is_killable: bool) -> Any:
     """Make a replica that lives whatever is done to it."""
     made = SimpleNamespace(name="replica-0", is_alive=True, is_killable=is_killable, error=None, kills=0)
     made.start = lambda: None
+    made.join = lambda _deadline_s: not made.is_alive
 
     def kill() -> None:
         made.kills += 1
@@ -112,3 +118,52 @@ def test_a_head_without_replicas_tells_once_that_it_waits_again(caplog: pytest.L
         dispatch.replicas = workers
         watch.watch(0.0, is_stopping=is_stopping)
     assert caplog.messages == ["the last worker has gone; waiting for workers again"]
+
+
+def ending(name: str, description: str) -> Any:
+    """Make a replica that ends whatever it is told, and notes what that was."""
+    made = SimpleNamespace(name=name, description=description, is_alive=True, is_killable=False, told=[])
+    made.start = lambda: None
+
+    def told(word: str) -> None:
+        made.told.append(word)
+        made.is_alive = False
+
+    made.stop, made.kill = (lambda: told("stop")), (lambda: told("kill"))
+    made.join = lambda _deadline_s: not made.is_alive
+    return made
+
+
+def test_only_who_is_ready_and_idle_may_leave_in_its_own_time() -> None:
+    """At the end a replica that waits is asked to leave; one that works in vain, or still loads, is killed."""
+    idle, busy, loading = ending("idle", "an engine"), ending("replica-0", "an engine"), ending("loading", "")
+    watch, _ = watching(Dispatch("replica-0"), idle, busy, loading)
+    assert watch.end(0.0)
+    assert [idle.told, busy.told, loading.told] == [["stop"], ["kill"], ["kill"]]
+    assert not watch.has_left
+
+
+def test_a_thread_that_still_loads_is_left(caplog: pytest.LogCaptureFixture) -> None:
+    """One that no order reaches while it loads is told of, and its sockets are not waited for."""
+    caplog.set_level("INFO")
+    loading = ending("replica-0", "")
+    loading.kill = lambda: None
+    watch = ReplicaWatch(
+        [Slot("replica-0", lambda _: cast(ReplicaHandle, loading), Restarts())],
+        cast(DispatchLoop, Dispatch()),
+        Patience(load_s=0.0),
+    )
+    assert watch.end(0.0)
+    assert (watch.has_left, caplog.messages) == (True, ["replica-0 still loads; it is not waited for"])
+
+
+def test_work_has_begun_once_a_replica_was_ready() -> None:
+    """A stop waits for replicas only if one of them was ready before, or a worker takes frames now."""
+    first, dispatch = ending("replica-0", ""), Dispatch()
+    watch, (slot,) = watching(dispatch, first)
+    assert not watch.has_begun
+    dispatch.replicas = ("worker",)
+    assert watch.has_begun
+    dispatch.replicas = ()
+    slot.fail(0.0, RuntimeError("it died"))
+    assert watch.has_begun

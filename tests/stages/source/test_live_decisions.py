@@ -13,7 +13,7 @@ from posestream.stages.errors import SettingsError
 from posestream.stages.redact import redacted_text
 from posestream.stages.source.frame_gate import FrameGate
 from posestream.stages.source.link_state import LinkPhase, LinkStates
-from posestream.stages.source.live_clock import LIVE_TIME_BASE, LiveClock
+from posestream.stages.source.live_clock import LIVE_TIME_BASE, EpochClock, LiveClock
 from posestream.stages.source.reconnect import Backoff, ReconnectSettings
 from posestream.stages.source.settings import SourceSettings
 
@@ -45,29 +45,49 @@ _FRAMES = st.lists(
 
 @given(_FRAMES)
 def test_time_never_runs_backwards(frames):
-    """Whatever the source's clock does, times begin at 0 and always grow."""
-    clock, epoch, host_s, ticks = LiveClock(), 0, 0.0, []
+    """Whatever the source's clock does, and however often it is connected, times begin at 0 and always grow."""
+    connection, source, epoch, host_s = LiveClock(), EpochClock(), 0, 0.0
+    within, ticks = [], []
     for source_s, passed_s, is_new in frames:
-        epoch += is_new
+        if is_new:
+            connection, epoch, within = LiveClock(), epoch + 1, []
         host_s += passed_s
-        ticks.append(clock.ticks(source_s, host_s, epoch))
+        within.append(connection.ticks(source_s, host_s))
+        ticks.append(source.ticks(within[-1] * LIVE_TIME_BASE, host_s, epoch))
+        assert within[0] == 0
+        assert all(before < after for before, after in pairwise(within))
     assert ticks[0] == 0
     assert all(before < after for before, after in pairwise(ticks))
+
+
+@pytest.mark.parametrize("anew_s", [0, 10, 10.04, 5000])
+def test_a_connection_goes_on_after_what_passed(anew_s):
+    """A new connection begins after what passed on the host and keeps its distances, whatever its clock says."""
+    clock = EpochClock()
+    assert [clock.ticks(Fraction(10) + n, 100.0 + n, 0) * LIVE_TIME_BASE for n in range(3)] == [0, 1, 2]
+    anew = [clock.ticks(Fraction(anew_s) + Fraction(n, 25), 105.0, 1) * LIVE_TIME_BASE for n in range(3)]
+    assert anew == [5, 5 + Fraction(1, 25), 5 + Fraction(2, 25)]
+
+
+def test_a_connection_that_follows_at_once_is_behind_the_one_before():
+    """Where no time passed between two connections the later one's first frame still comes after the last."""
+    clock = EpochClock()
+    assert [clock.ticks(Fraction(7), 100.0, epoch) for epoch in range(3)] == [0, 1, 2]
 
 
 def test_even_times_stay_exact():
     """Frames keep the distances that the source gave them, however late they come."""
     clock = LiveClock()
-    times = [clock.ticks(Fraction(7) + Fraction(n, 25), 100 + n / 25 + n % 3 / 50, 0) for n in range(50)]
+    times = [clock.ticks(Fraction(7) + Fraction(n, 25), 100 + n / 25 + n % 3 / 50) for n in range(50)]
     assert [time * LIVE_TIME_BASE for time in times] == [Fraction(n, 25) for n in range(50)]
 
 
-@pytest.mark.parametrize(("source_s", "epoch"), [(0, 0), (5000, 0), (None, 0), (10.04, 1)])
-def test_jumps_become_what_passed(source_s, epoch):
-    """A clock that jumps back or forth, a frame without a time and a reconnect go on after the host's time."""
+@pytest.mark.parametrize("source_s", [0, 5000, None])
+def test_jumps_become_what_passed(source_s):
+    """A clock that jumps back or forth and a frame without a time go on after the host's time."""
     clock = LiveClock()
-    clock.ticks(Fraction(10), 100.0, 0)
-    after = clock.ticks(None if source_s is None else Fraction(source_s), 102.0, epoch)
+    clock.ticks(Fraction(10), 100.0)
+    after = clock.ticks(None if source_s is None else Fraction(source_s), 102.0)
     assert after * LIVE_TIME_BASE == 2
 
 
@@ -76,7 +96,7 @@ def test_a_jump_is_no_lost_time(jump_s):
     """A clock that jumps, by little more than a second or much, moves no frame's time by more than what passed."""
     clock = LiveClock()
     given = [Fraction(n, 25) + (Fraction(jump_s) if n >= 50 else 0) for n in range(100)]
-    times = [clock.ticks(given_s, 100 + n / 25, 0) * LIVE_TIME_BASE for n, given_s in enumerate(given)]
+    times = [clock.ticks(given_s, 100 + n / 25) * LIVE_TIME_BASE for n, given_s in enumerate(given)]
     assert [float(time) for time in times] == pytest.approx([n / 25 for n in range(100)], abs=1e-4)
 
 
@@ -86,14 +106,14 @@ def test_a_burst_is_no_jump(lost):
     clock = LiveClock()
     arrivals = [n / 25 if n < 50 else max(n / 25, 8.0) for n in range(300)]
     wanted = [n for n in range(300) if not 100 <= n < 100 + lost]
-    times = [clock.ticks(Fraction(n, 25), 100 + arrivals[n], 0) * LIVE_TIME_BASE for n in wanted]
+    times = [clock.ticks(Fraction(n, 25), 100 + arrivals[n]) * LIVE_TIME_BASE for n in wanted]
     assert times == [Fraction(n, 25) for n in wanted]
 
 
 def test_a_burst_at_the_start_is_no_jump():
     """A server that first sends what it kept of the last seconds is not taken for one whose clock jumps."""
     clock = LiveClock()
-    times = [clock.ticks(Fraction(n, 25), 100 + max(0, n - 100) / 25, 0) * LIVE_TIME_BASE for n in range(200)]
+    times = [clock.ticks(Fraction(n, 25), 100 + max(0, n - 100) / 25) * LIVE_TIME_BASE for n in range(200)]
     assert times == [Fraction(n, 25) for n in range(200)]
 
 
@@ -101,8 +121,8 @@ def test_a_slow_clock_hides_no_jump():
     """Months of a clock that runs slow do not add up to a lateness in which a jump goes unseen."""
     clock = LiveClock()
     for n in range(10_000):
-        before = clock.ticks(Fraction(n) * Fraction(9999, 10_000), 100.0 + n, 0)
-    after = clock.ticks(Fraction(9999) * Fraction(9999, 10_000) + Fraction(5), 100.0 + 10_000, 0)
+        before = clock.ticks(Fraction(n) * Fraction(9999, 10_000), 100.0 + n)
+    after = clock.ticks(Fraction(9999) * Fraction(9999, 10_000) + Fraction(5), 100.0 + 10_000)
     assert float((after - before) * LIVE_TIME_BASE) == pytest.approx(1.0)
 
 
