@@ -44,6 +44,9 @@ _OTHER_TIMEOUT = "rw_timeout"
 #: FFmpeg shall not watch 20 frames go by to learn their rate (0.3 s to open instead of 1.1 s), but it must not throw
 #: away those that it watches either (`fflags=nobuffer`): the first key frame is among them.
 _LIVE_OPTIONS = {"fpsprobesize": "0"}
+#: A server that gave up a reader who was paused is asked for the rest, at once and after a second. Where it gives no
+#: parts of files, FFmpeg does not ask.
+_RECORDED_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "2"}
 #: A transport stream that begins anew with other numbers of its parts (another sender) is read on as the one before.
 _CARRIED_OPTIONS = {"merge_pmt_versions": "1"}
 #: Formats of FFmpeg's that come in pieces of several seconds, each at once.
@@ -114,6 +117,8 @@ class StreamSource(VideoFileSource):
         options[_TIMEOUTS.get(scheme, _OTHER_TIMEOUT)] = str(round(limit_s * 1_000_000))
         if looks_live(self._settings):
             options |= _LIVE_OPTIONS
+        elif scheme in ("http", "https"):
+            options |= _RECORDED_OPTIONS
         if holds_port(self._settings.url):
             options |= _CARRIED_OPTIONS
         if scheme.startswith("rtsp"):

@@ -45,6 +45,38 @@ class EndlessStream(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class GivesUp(BaseHTTPRequestHandler):
+    """Sends half of a file and gives up, as servers do with who is paused; asked for the rest, it sends that."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args, path, **kwargs):
+        self._path = path
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        """Send from where it is asked for."""
+        data = Path(self._path).read_bytes()
+        begin = int(self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")[0])
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(data) - begin))
+        self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(data[begin:] if begin else data[: len(data) // 2])
+        self.close_connection = True
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+def test_a_server_that_gives_up_a_reader(media, tmp_path, serve):
+    """A recording whose server closed the connection in its midst is read on from there, every frame once."""
+    path = media.write_video(tmp_path / "clip.mkv", media.numbered(30))
+    with open_source(SourceSettings(f"http://{serve(partial(GivesUp, path=path))}/clip.mkv")) as source:
+        source.open()
+        assert [frame.key.seq for frame in source.frames()] == list(range(30))
+
+
 def test_recording_over_http(media, tmp_path, serve):
     """A file behind an address is a recording: it waits, has a length and can start in the middle."""
     media.write_video(tmp_path / "clip.mp4", media.numbered(20), options={"g": "5"})
