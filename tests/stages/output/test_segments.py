@@ -145,7 +145,7 @@ def test_a_name_is_no_pattern(tmp_path: Path, name: str) -> None:
 
 
 def test_who_goes_on_replaces_what_is_of_another_run(tmp_path: Path) -> None:
-    """Files that were last written before this run are no beginning of its recording, also where its first lane died."""
+    """Files that were last written before this run are none of its recording, also where its first lane died."""
     path = tmp_path / "out.jsonl"
     write(segmented(path), ended_frames(25))
     since_s = max(file.stat().st_mtime for file in tmp_path.iterdir()) + 1
