@@ -170,7 +170,7 @@ def test_a_cut_recording_killed_again_and_again_goes_on(folder: Path, media: Mod
     outputs = ("--save-jsonl", "a.jsonl", "--save-csv", "a.csv", "--save-video", "a.mp4", "--segment", 4)
     words = ("run", clip, "--net-height", 64, *outputs)
 
-    for lines, number, resume in ((8, 1, ()), (30, 1, ("--resume",)), (6, 3, ("--resume",))):
+    for lines, number, resume in ((3, 1, ()), (3, 2, ("--resume",)), (3, 4, ("--resume",))):
         path = folder / f"a.{number:06d}.jsonl"
         kill_after(lines, path, *words, *resume, environment=environment, folder=folder)
     rest = run(*words, "--resume", environment=environment, folder=folder)
