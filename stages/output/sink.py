@@ -142,17 +142,23 @@ def check_free(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None
 
 
 def check_writable(path: Path) -> None:
-    """Refuse, before any work, a file that cannot be written; its folder is created where missing.
+    """Refuse, before any work, a text file that cannot be written; its folder is created where missing.
+
+    A space is written, to a device or where a new file will be: that there is no room shows only then.
 
     Raises:
         OutputError: it cannot be written.
     """
     make_folder(path.parent)
     with output_errors(path):
-        if not path.exists():
-            TemporaryFile(dir=path.parent).close()
-        elif path.is_file():
+        if path.is_file():
             path.open("r+b").close()
+        elif path.is_char_device():
+            with path.open("wb", buffering=0) as device:
+                device.write(b" ")
+        elif not path.exists():
+            with TemporaryFile(dir=path.parent, buffering=0) as trial:
+                trial.write(b" ")
 
 
 def check_folder_free(folder: Path, pattern: str, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
