@@ -69,8 +69,8 @@ class _File:
 class JsonlSink:
     """Writes each message as one line, at once.
 
-    A killed process leaves at most an unfinished last line, and a full disk none. Nothing is held back, so a reader that
-    follows the file sees each frame as it ends.
+    A killed process leaves at most an unfinished last line, and a full disk none. Nothing is held back, so a reader
+    that follows the file sees each frame as it ends.
     """
 
     def __init__(self, settings: JsonlSettings) -> None:

@@ -16,7 +16,7 @@ from posestream.pipeline.client.recording import Recording
 from posestream.stages.errors import OutputError
 from posestream.stages.message import json_line
 
-from tests.stages.output.test_jsonl import fill_up
+from ...stages.output.test_jsonl import fill_up  # noqa: TID252 — tests are no package
 
 
 def message(source: str, n: int, run: str = "a", **more: Any) -> dict[str, Any]:
