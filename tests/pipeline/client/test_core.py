@@ -6,6 +6,7 @@ import msgpack
 import pytest
 
 from posestream.pipeline.client.core import SubscriberCore
+from posestream.pipeline.client.unheard import Unheard
 
 #: What the publisher takes of a subscriber, and what a subscription costs beside its topic with CURVE, in bytes.
 _PORCH_BYTES, _COST = 8 << 10, 64
@@ -47,3 +48,11 @@ def test_hundreds_of_sources_are_asked_about_some_at_a_time() -> None:
             head = {"v": 1, "type": "replay", "id": request["id"], "is_last": True, "is_known": False, "next": None}
             core.answered([msgpack.packb(head)])
     assert sorted(asked) == names
+
+
+def test_hundreds_of_sources_that_are_none_are_a_short_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The first names are told, and how many there are besides."""
+    Unheard([f"camera-{number:03d}" for number in range(400)]).tell([f"door-{number:03d}" for number in range(20)])
+    (line,) = caplog.messages
+    assert "camera-019 and 380 more was heard" in line
+    assert line.endswith("door-018, door-019")
