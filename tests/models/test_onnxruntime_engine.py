@@ -266,7 +266,7 @@ def test_tensorrt_keeps_its_engines_by_network_device_and_shape(fake, tiny_one, 
     assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
     assert (first_options["trt_fp16_enable"], first_options["device_id"]) == ("True", "1")
     assert first_options["trt_profile_min_shapes"] == "posestream_picture:1x64x64x3"
-    assert first_options["trt_profile_max_shapes"] == "picture:2x64x64x3"
+    assert first_options["trt_profile_max_shapes"] == "posestream_picture:2x64x64x3"
     folders = [Path(providers[0][1]["trt_engine_cache_path"]) for providers in fake.providers]
     assert all(folder.is_dir() and folder.is_relative_to(cache) for folder in folders)
     assert [folder.name.partition("-")[2] for folder in folders] == ["2x64x64-f16", "2x64x96-f16"]
