@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.operations import sources
 from posestream.models.engines.runtime import brief, load_core
 from posestream.models.errors import ModelError
+from posestream.models.importers.frozen_graph import check_frozen_graph
 from posestream.models.importers.imported import Converted, Tensor
 from posestream.models.importers.onnx_graph import OnnxGraph
 from posestream.models.importers.openvino_constants import Constants
@@ -52,6 +53,8 @@ def convert_openvino(paths: tuple[Path, ...], path: Path, multiple: int = 8, is_
     Raises:
         ModelError: it cannot be read, has an operation that is not known here, or pads unlike at different sizes.
     """
+    if paths[0].suffix == ".pb":
+        check_frozen_graph(paths[0])
     core = load_core()
     try:
         model = core.read_model(*paths)

@@ -132,13 +132,25 @@ def test_sizes_of_the_picture_are_no_constants(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_damaged_graph_is_one_line(tmp_path):
-    """A file that is no network is refused in one line."""
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"nothing of the kind", "it is damaged, or no frozen graph"),
+        (b"", "it is empty"),
+        (b"\x0a\x05abcde" * 3 + b"\x22\x02\x08", "it is cut off"),
+        (b"\x0a\x05abcde\x0a", "it is damaged, or no frozen graph"),
+        (b"\x0a" + b"\xff" * 20, "it is damaged, or no frozen graph"),
+    ],
+    ids=["other", "empty", "cut", "cut in a number", "no number"],
+)
+def test_damaged_graph_is_one_line(tmp_path, capfd, content, said):
+    """A file that is no network, or a part of one, is refused in one line, and OpenVINO's reader adds none to it."""
     path = tmp_path / "net.pb"
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match=r"cannot read .*net\.pb") as caught:
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"cannot read .*net\.pb: {said}") as caught:
         convert_openvino((path,), tmp_path / "net.onnx")
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_mobilenet_thin_agrees(tmp_path):
