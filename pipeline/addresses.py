@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from posestream.pipeline.security.hosts import covers, ipv6_error
 from posestream.pipeline.settings import Settings
 from posestream.stages.errors import SettingsError
 
@@ -15,8 +16,6 @@ __all__ = ["LOCAL", "ListenAddress", "check_listen_addresses", "listen_addresses
 LOCAL = "local"
 
 _MOST_PORT = 65535
-#: Hosts that stand for every address of this machine.
-_EVERYWHERE = ("*", "0.0.0.0", "[::]", "::")  # noqa: S104 - compared, not listened on
 #: Ports that the system chooses.
 _OPEN_PORTS = ("*", "0")
 
@@ -77,6 +76,8 @@ def _check(one: ListenAddress) -> None:
         return
     if scheme != "tcp" or not host:
         raise SettingsError(f"{one.told} {one.address}: write tcp://HOST:PORT or ipc://PATH")
+    if (error := ipv6_error(host)) is not None:
+        raise SettingsError(f"{one.told} {one.address}: {error}")
     if port not in _OPEN_PORTS and not (port.isascii() and port.isdecimal() and int(port) <= _MOST_PORT):
         raise SettingsError(
             f"{one.told} {one.address}: a port is a number up to {_MOST_PORT}, or * for one that is free; "
@@ -101,4 +102,4 @@ def _is_same(first: str, second: str) -> bool:
     other_host, _, other_port = other.rpartition(":")
     if port in _OPEN_PORTS or other_port in _OPEN_PORTS or int(port) != int(other_port):
         return False
-    return host == other_host or host in _EVERYWHERE or other_host in _EVERYWHERE
+    return covers(host, other_host) or covers(other_host, host)

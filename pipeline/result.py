@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,20 @@ class PosesResult:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> PosesResult:
         """Read a message of type `poses`; keys that are not known are ignored."""
-        people = tuple(_person(person) for person in message["people"])
         known = {key: message.get(key) for key in cls.__slots__ if key != "people"}
-        return cls(**known, people=people)  # type: ignore[arg-type]  # the protocol says what each key holds
+        return cls(**known, people=_people(message["people"]))  # type: ignore[arg-type]  # the protocol says what each key holds
 
 
-def _person(person: Mapping[str, Any]) -> FoundPerson:
-    keypoints = np.array([_MISSING if point is None else point for point in person["keypoints"]], np.float32)
+def _people(people: Sequence[Mapping[str, Any]]) -> tuple[FoundPerson, ...]:
+    """Read all people of a frame, whose keypoints come in one go: half of what one array a person takes."""
+    points = [_MISSING if point is None else point for person in people for point in person["keypoints"]]
+    if {*map(len, points)} - {3} or len({len(person["keypoints"]) for person in people}) > 1:
+        raise ValueError("keypoints are not three numbers each, as many of each person")
+    keypoints = np.fromiter(chain.from_iterable(points), np.float32, 3 * len(points))
+    keypoints = keypoints.reshape(len(people), -1, 3) if points else np.empty((len(people), 0, 3), np.float32)
     keypoints.flags.writeable = False
-    x, y, width, height = person["bbox"]
-    return FoundPerson(person["id"], person["score"], (x, y, width, height), keypoints)
+    found = []
+    for person, own in zip(people, keypoints, strict=True):
+        x, y, width, height = person["bbox"]
+        found.append(FoundPerson(person["id"], person["score"], (x, y, width, height), own))
+    return tuple(found)

@@ -11,8 +11,9 @@ import msgpack
 import zmq
 
 from posestream.pipeline.latency import STAGES
+from posestream.pipeline.publish.entrance import open_entrance
+from posestream.pipeline.publish.guest import Allowance
 from posestream.pipeline.publish.topics import STATUS, source_status_topic
-from posestream.pipeline.security.gate import open_gate
 from posestream.pipeline.security.guard import OPEN, ListenGuard
 from posestream.pipeline.supervision.handles import LaneHandle
 from posestream.pipeline.supervision.supervisor import Supervisor
@@ -26,6 +27,8 @@ Status = dict[str, Any]
 
 #: Time between two messages on the same topic, in seconds.
 _EVERY_S = 1.0
+#: What who listens may send: wishes of a hundred sources; some bytes a second are for pings.
+_WISHES = Allowance(8 << 10, 64)
 
 
 def source_status(supervisor: Supervisor, lane: LaneHandle) -> Status:
@@ -107,10 +110,10 @@ class StatusPublisher:
 
     def __init__(self, addresses: Sequence[str], guard: ListenGuard = OPEN, clients: Path | None = None) -> None:
         self._context: ZmqContext = zmq.Context()
-        self._gate = open_gate(self._context, guard, clients)
+        self._entrance = open_entrance(self._context, addresses, guard, clients)
         self._sockets = Sockets(self._context)
         self._socket = self._sockets.open(zmq.PUB)
-        self._gate.watch(self._socket)
+        self._entrance.watch(self._socket, _WISHES)
         self._due_s = 0.0
         try:
             #: Where it listens, ports that were left open filled in.
@@ -130,13 +133,13 @@ class StatusPublisher:
         for lane in supervisor.lanes:
             self._send(supervisor, lane.name, source_status(supervisor, lane))
         status = pipeline_status(supervisor)
-        status["refused"] += self._gate.refused
+        status["refused"] += self._entrance.refused
         self._send(supervisor, "", status)
 
     def close(self) -> None:
         """Let go of the socket; closing again does nothing."""
         self._sockets.__exit__(None, None, None)
-        self._gate.close()
+        self._entrance.close()
         self._context.term()
 
     def _send(self, supervisor: Supervisor, source: str, status: Status) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,7 @@ import zmq
 
 from posestream.pipeline.bench.churn import trend
 from posestream.pipeline.control.client import ask, list_sources
+from posestream.pipeline.control.roster import Answer, Question
 from posestream.pipeline.supervision.run_folder import control_addresses
 from posestream.pipeline.wire.control import (
     AddSource,
@@ -30,14 +31,15 @@ from posestream.pipeline.wire.control import (
     ResumeSource,
     SourceEntry,
 )
+from posestream.pipeline.wire.sockets import Sockets, send, wait_for
 
 from .e2e import DEADLINE_S, CommandLine, messages, program
 from .rtsp import RATE, RtspServer, needs_server, write_clip
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets and signals as Linux has them")
 
-#: A device that needs no network's file, and hardly any time.
-_DEVICE = ("--net-height", 64, "--set", 'replicas.devices=["simulated:2"]', "--set", "replicas.window=4")
+#: A device that needs no network's file, and leaves the machine time for others beside a source without an end.
+_DEVICE = ("--net-height", 64, "--set", 'replicas.devices=["simulated:10"]', "--set", "replicas.window=4")
 modes = pytest.mark.parametrize("mode", ["threads", "processes"])
 
 
@@ -57,6 +59,24 @@ class Head:
         answer = ask(self.address, AddSource(json.dumps({"url": url, **table})))
         assert isinstance(answer, Agreed), answer
         return answer.text
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Answer]:
+        """Ask many questions and give the answers: a head looks ten times a second, and then takes all there are."""
+        answers: list[Answer] = []
+        with zmq.Context() as context, Sockets(context) as sockets:
+            socket = sockets.open(zmq.DEALER, connect=self.address, identity="control-of-many", patience_ms=10_000)
+            for question in questions:
+                send(socket, question)
+            for question in questions:
+                envelope = wait_for(socket)
+                assert envelope is not None, question
+                answers.append(envelope.message)
+        return answers
+
+    def add_all(self, names: Sequence[str]) -> None:
+        """Add sources of one frame each, in this order."""
+        adds = [AddSource(json.dumps({"url": "synthetic:8x8x1", "name": name})) for name in names]
+        assert {type(answer) for answer in self.ask_all(adds)} == {Agreed}
 
     def wait_until(self, is_so: Callable[[dict[str, SourceEntry]], object]) -> dict[str, SourceEntry]:
         """Ask until something is so, and give what was told then."""
@@ -88,6 +108,7 @@ def head_of(folder: Path, *words: object) -> Iterator[Head]:
             while not (addresses := control_addresses()):
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < deadline_s
+                time.sleep(0.02)
             yield Head(process, addresses[0])
         finally:
             process.kill()
@@ -171,8 +192,8 @@ def test_what_cannot_be_is_refused(runtime: Path, tmp_path: Path, media: ModuleT
             (RemoveSource("clip"), 2, "clip has gone already (ended)"),
             (PauseSource("clip"), 2, "clip has gone already (ended)"),
         ]
-        for question, code, why in refusals:
-            answer = ask(head.address, question)
+        answers = head.ask_all([question for question, _, _ in refusals])
+        for (question, code, why), answer in zip(refusals, answers, strict=True):
             assert isinstance(answer, Refused), question
             assert (answer.code, why in answer.text) == (code, True), answer
         assert set(head.list()) == {"synthetic-64x64", "clip"}
@@ -260,8 +281,7 @@ def test_a_long_list_comes_in_pages(runtime: Path, tmp_path: Path) -> None:
     """More sources than one answer holds are all listed, in their order."""
     with head_of(tmp_path, "--control") as head:
         names = [f"source-{number}" for number in range(70)]
-        for name in names:
-            head.add("synthetic:8x8x1", name=name)
+        head.add_all(names)
         assert list(head.list()) == names
         head.wait_until(lambda now: all(entry.state == "ended" for entry in now.values()))
         assert head.end()[0] == 0
@@ -271,8 +291,7 @@ def test_sources_that_came_and_went(runtime: Path, tmp_path: Path) -> None:
     """The last hundred are listed, older ones are told in one line; no name is used twice in a run."""
     words = ("--control", "--publish", f"ipc://{runtime}/out")
     with head_of(tmp_path, *words) as head:
-        for number in range(103):
-            head.add("synthetic:8x8x1", name=f"guest-{number}")
+        head.add_all([f"guest-{number}" for number in range(103)])
         head.wait_until(lambda now: len(now) == 100 and all(entry.state == "ended" for entry in now.values()))
         for name in ("guest-0", "guest-102"):
             again = ask(head.address, AddSource(json.dumps({"url": "synthetic:8x8x1", "name": name})))
@@ -315,6 +334,7 @@ def test_several_runs_must_be_told_apart(runtime: Path, cli: CommandLine, folder
         deadline_s = time.monotonic() + DEADLINE_S
         while len(control_addresses()) < 2:
             assert time.monotonic() < deadline_s
+            time.sleep(0.02)
         done = cli("control", "list")
         assert done.code == 2
         assert all(address in done.err for address in control_addresses())

@@ -32,8 +32,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and pip
 
 #: Nothing is inferred for real.
 SIMULATED = ("--net-height", 64, "--set", 'replicas.devices=["simulated:5"]')
-#: A stop takes less than two seconds on a machine that has nothing else to do.
-STOP_S = 6.0
+#: A stop takes less than two seconds on a machine that has nothing else to do; a drain that waits would take 20 s.
+STOP_S = 12.0
 
 
 @contextlib.contextmanager
@@ -191,8 +191,12 @@ def test_passwords_are_nowhere(tmp_path: Path, clip: Path, mode: str) -> None:
         with started(tmp_path, *words) as process:
             lines = tmp_path / "out" / "127.0.0.1.jsonl"
             deadline_s = time.monotonic() + DEADLINE_S
+            wanted = {(b"status/127.0.0.1/", "live")}
+            wanted |= {(f"status/127.0.0.1-{number}/".encode(), "backing off") for number in (2, 3)}
             while not (
-                lines.exists() and lines.read_text().count("\n") > 10 and len({topic for topic, _ in heard}) > 3
+                lines.exists()
+                and lines.read_text().count("\n") > 10
+                and wanted <= {(topic, status.get("state")) for topic, status in list(heard)}
             ):
                 assert time.monotonic() < deadline_s
                 assert process.poll() is None
@@ -364,12 +368,16 @@ def test_what_a_killed_lane_had_in_flight(tmp_path: Path, server: RtspServer) ->
     def statuses() -> list[dict[str, Any]]:
         return [told for topic, told in list(heard) if topic == b"status/127.0.0.1/"]
 
-    def wait_for(restarts: int) -> dict[str, Any]:
-        """Wait until something is in flight after so many restarts."""
+    def wait_for(restarts: int, *drops: str) -> dict[str, Any]:
+        """Wait until something is in flight after so many restarts, and such drops were counted.
+
+        A lane tells that its source is live a moment before it says where that begins, which is when frames are lost.
+        """
         deadline_s = time.monotonic() + DEADLINE_S
         while True:
             for told in statuses():
-                if told["restarts"] == restarts and told["state"] == "live" and told["in_flight"]:
+                is_there = told["restarts"] == restarts and told["state"] == "live" and told["in_flight"]
+                if is_there and all(drop in told["dropped"] for drop in drops):
                     return told
             assert time.monotonic() < deadline_s
             assert run.is_running, run.errors
@@ -378,13 +386,12 @@ def test_what_a_killed_lane_had_in_flight(tmp_path: Path, server: RtspServer) ->
     with Program(tmp_path, "run", address, "--mode", "processes", "--net-height", 64, *device) as run:
         before = wait_for(0)
         run.signal_other(run.wait_for_children("lane", DEADLINE_S)[0], signal.SIGKILL)
-        after = wait_for(1)
+        after = wait_for(1, "dispatch/lost")
         run.signal(signal.SIGTERM)
         assert run.wait(DEADLINE_S) == 0
     ended.set()
     listener.join(DEADLINE_S)
     assert "dispatch/lost" not in before["dropped"]
-    assert after["dropped"]["dispatch/lost"] >= 1
     assert after["taken"] > before["taken"]
     for told in statuses():
         assert told["taken"] == told["posed"] + sum(told["dropped"].values()) + told["in_flight"]
@@ -399,27 +406,23 @@ def test_a_hardware_decoder_that_is_not_there(capfd: pytest.CaptureFixture[str],
     assert network.choices == 0
 
 
-@pytest.mark.parametrize(
-    ("address", "name", "why"),
-    [
-        ("77", "camera-77", "camera 77 (/dev/video77) cannot be opened: No such file or directory"),
-        (
-            "rtsp://me:secret@127.0.0.1:9/door",
-            "127.0.0.1",
-            "rtsp://127.0.0.1:9/door cannot be opened: Connection refused",
-        ),
-    ],
-)
 @pytest.mark.parametrize(("mode", "quiet"), [("threads", ["-q"]), ("processes", ["-q"]), ("threads", [])])
-def test_offline_is_no_failure(
-    tmp_path: Path, address: str, name: str, why: str, mode: str, quiet: Sequence[str]
-) -> None:
+def test_offline_is_no_failure(tmp_path: Path, mode: str, quiet: Sequence[str]) -> None:
     """A camera or stream that is not there is told on one line, quiet or not; stopped, the run has done well."""
-    with started(tmp_path, address, "--save-jsonl", "a.jsonl", "--mode", mode, *quiet, *SIMULATED) as process:
+    expected = {
+        "camera-77 is backing off: camera 77 (/dev/video77) cannot be opened: No such file or directory",
+        "127.0.0.1 is backing off: rtsp://127.0.0.1:9/door cannot be opened: Connection refused",
+    }
+    addresses, told = ("77", "rtsp://me:secret@127.0.0.1:9/door"), ""
+    with started(tmp_path, *addresses, "--save-jsonl", "--mode", mode, *quiet, *SIMULATED) as process:
         assert process.stderr
-        told = next(line for line in process.stderr if "is backing off" in line)
+        while told.count("is backing off") < len(addresses):
+            line = process.stderr.readline()
+            assert line, told
+            told += line
         process.send_signal(signal.SIGINT)
         _, rest = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0
-    assert told.startswith(f"posestream: warning: {name} is backing off: {why}")
+    backing_off = [line for line in told.splitlines() if "is backing off" in line]
+    assert all(any(line.startswith(f"posestream: warning: {why}") for line in backing_off) for why in expected)
     assert "secret" not in told + rest

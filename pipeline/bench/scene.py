@@ -27,8 +27,8 @@ SYNTHETIC, SYNTHETIC_PERIOD = f"synthetic:{_WIDTH}x{_HEIGHT}", 256
 _MAPS = 24
 #: What another run may tell differently of the same frame.
 _OF_THE_RUN = ("run", "captured_at", "published_at")
-#: Longest a run may take, in seconds.
-PATIENCE_S = 90.0
+#: Longest a run may take, in seconds: a busy machine may need half a minute to load a head and its processes.
+PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 #: ZeroMQ does not connect again after its key was refused; we do after so long, in seconds.
 _RETRY_S = 2.0
+#: How often connections are looked at, in seconds: to look costs as much as to receive a message.
+_LOOK_S = 0.05
 #: A connection that breaks off at once is told of after so many in a row: a publisher that ends does it too.
 _BROKEN_IN_A_ROW = 3
 _EVENTS = (
@@ -52,6 +54,7 @@ class Refusals:
         self._clock = clock
         self._watched: list[_Watched] = []
         self._is_told = False
+        self._looked_s = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Refusals at {[one.address for one in self._watched]}, told: {self._is_told}>"
@@ -79,6 +82,10 @@ class Refusals:
 
     def look(self) -> None:
         """See what became of the connections, and make those anew that were refused a while ago."""
+        now_s = self._clock()
+        if now_s - self._looked_s < _LOOK_S:
+            return
+        self._looked_s = now_s
         for one in self._watched:
             while one.monitor.poll(0):
                 self._note(one, parse_monitor_message(one.monitor.recv_multipart(zmq.NOBLOCK))["event"])

@@ -17,6 +17,7 @@ from posestream.pipeline.client.core import SubscriberCore
 from posestream.pipeline.client.order import Event, Gap
 from posestream.pipeline.client.wire import Wire
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard
+from posestream.pipeline.wire.sockets import has_more
 from posestream.stages.errors import SettingsError
 
 __all__ = ["AsyncMessages", "Messages", "tell_gap"]
@@ -49,6 +50,9 @@ class _Common:
     ) -> None:
         if isinstance(sources, str):
             raise SettingsError(f"sources={sources!r}: give a list of names")
+        for source, place in (after or {}).items():
+            if not (isinstance(place, tuple | list) and [type(part) for part in place] == [str, int]):
+                raise SettingsError(f"after[{source!r}]={place!r}: give the run and the number of the last message")
         self._core = SubscriberCore(sources, can_ask=replay, after=after or {}, clock=time.monotonic)
         self._on_gap = on_gap
         self._idle_s = idle_s
@@ -157,11 +161,9 @@ class Messages(_Common):
     def _receive_answers(self) -> None:
         """Take the answers that are there: none that waits here while the user is busy is asked for again."""
         for _ in range(_AT_ONCE):
-            try:
-                parts = self._wire.asking.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_more(self._wire.asking):
                 return
-            self._take(self._core.answered(parts))
+            self._take(self._core.answered(self._wire.asking.recv_multipart(zmq.NOBLOCK)))
 
     def wait_for_layout(self, timeout_s: float) -> bool:
         """Wait until the publisher has told its layout; False if it has not in time. What comes meanwhile is kept."""
@@ -173,11 +175,9 @@ class Messages(_Common):
     def _receive(self) -> None:
         """Take what has come, some at once: to poll for each costs as much as to receive it."""
         for _ in range(_AT_ONCE):
-            try:
-                parts = self._wire.live.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_more(self._wire.live):
                 return
-            self._take(self._core.received(parts))
+            self._take(self._core.received(self._wire.live.recv_multipart(zmq.NOBLOCK)))
 
     def close(self) -> None:
         """Listen no more; closing again does nothing."""

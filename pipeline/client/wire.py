@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import zmq
@@ -30,10 +31,15 @@ class Wire:
     """The sockets of a subscription."""
 
     def __init__(self, context: zmq.Context[Any], address: str, core: SubscriberCore, guard: ConnectGuard) -> None:
+        if not isinstance(address, str):
+            raise SettingsError(f"address {address!r} is no text; write tcp://HOST:PORT")
         self._context = context
         self._address = address
         self._core = core
         self._guard = guard
+        #: The layout that was looked at last, and where requests can be sent by what it says.
+        self._layout: Mapping[str, Any] | None = None
+        self._offered: str | None = None
         self._asking_at = ""
         self._refusals = Refusals(context)
         self.live = self._open(zmq.SUB)
@@ -43,6 +49,9 @@ class Wire:
                 self.live.setsockopt(zmq.SUBSCRIBE, topic)
             guard.apply(self.live, address)
             self._refusals.connect(self.live, address)
+        except SettingsError:
+            self.close()
+            raise
         except zmq.ZMQError as error:
             self.close()
             raise SettingsError(f"cannot subscribe to {address}: {error.strerror}; write tcp://HOST:PORT") from error
@@ -69,14 +78,16 @@ class Wire:
         self._refusals.look()
         if self._core.layout is None:
             return []
-        address = replay_of(self._address, self._core.layout)
-        if address is None:
+        if self._core.layout is not self._layout:
+            self._layout = self._core.layout
+            self._offered = replay_of(self._address, self._layout)
+        if self._offered is None:
             return []
-        if address != self._asking_at:
+        if self._offered != self._asking_at:
             # A publisher that was started again may be asked elsewhere.
-            self._guard.apply(self.asking, address)
-            self._refusals.connect(self.asking, address)
-            self._asking_at = address
+            self._guard.apply(self.asking, self._offered)
+            self._refusals.connect(self.asking, self._offered)
+            self._asking_at = self._offered
         return self._core.requests()
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from posestream.pipeline.commands.run import DEVICES
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.replica.worker import Worker
 from posestream.pipeline.security.guard import ConnectGuard
+from posestream.pipeline.security.hosts import ipv6_error
 from posestream.stages.errors import SettingsError
 
 __all__ = ["worker_command"]
@@ -31,6 +32,8 @@ def _address(_context: click.Context, _option: click.Parameter, address: str) ->
         raise SettingsError(
             f"--connect {address}: write tcp://HOST:PORT, with a port from 1 to {_HIGHEST_PORT}, or ipc://PATH"
         )
+    if (error := ipv6_error(host)) is not None:
+        raise SettingsError(f"--connect {address}: {error}")
     return address
 
 

@@ -12,7 +12,8 @@ import zmq
 from posestream.pipeline.addresses import LOCAL
 from posestream.pipeline.control.roster import Answer, Question
 from posestream.pipeline.errors import DecodeError
-from posestream.pipeline.security.gate import Gate, NoGate, open_gate
+from posestream.pipeline.publish.entrance import Entrance, NoEntrance, open_entrance
+from posestream.pipeline.publish.guest import Allowance
 from posestream.pipeline.security.guard import OPEN, ListenGuard
 from posestream.pipeline.supervision.run_folder import CONTROL_SOCKET, RunFolder
 from posestream.pipeline.wire.envelope import MAX_HEADER_BYTES
@@ -23,6 +24,8 @@ __all__ = ["ControlDesk", "NoDesk", "open_desk"]
 
 _log = logging.getLogger(__name__)
 
+#: What a connection over TCP may send: some questions at once, and a few a second.
+_QUESTIONS = Allowance(128 << 10, 4 << 10)
 #: So many malformed messages are logged; more are only counted, lest somebody fill the log.
 _TOLD_MALFORMED = 3
 #: Questions that are answered in one go, so that a flood of them does not stop all else.
@@ -45,14 +48,14 @@ class ControlDesk:
         self._folder = RunFolder()
         self._context: ZmqContext = zmq.Context()
         self._sockets = Sockets(self._context)
-        self._gate: Gate | NoGate = NoGate()
+        self._entrance: Entrance | NoEntrance = NoEntrance()
         self.malformed = 0
         #: Where it listens, ports that were left open filled in.
         self.addresses: tuple[str, ...] = ()
         try:
-            self._gate = open_gate(self._context, guard, clients)
+            self._entrance = open_entrance(self._context, addresses, guard, clients)
             self._socket = self._sockets.open(zmq.ROUTER)
-            self._gate.watch(self._socket)
+            self._entrance.watch(self._socket, _QUESTIONS)
             # Who sends more is cut off before any of it is kept.
             self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_HEADER_BYTES)
             local = f"ipc://{self._folder.path / CONTROL_SOCKET}"
@@ -69,7 +72,7 @@ class ControlDesk:
     @property
     def refused(self) -> int:
         """How many connections were turned away."""
-        return self._gate.refused
+        return self._entrance.refused
 
     def tick(self, answer: Callable[[Question], Answer]) -> None:
         """Answer what was asked since the last time."""
@@ -93,7 +96,7 @@ class ControlDesk:
     def close(self) -> None:
         """Listen no more; closing again does nothing."""
         self._sockets.__exit__(None, None, None)
-        self._gate.close()
+        self._entrance.close()
         self._context.term()
         self._folder.remove()
 

@@ -8,7 +8,7 @@ import zmq
 
 from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
 from posestream.pipeline.security.guard import ListenGuard
-from posestream.pipeline.wire.sockets import Sockets, ZmqSocket
+from posestream.pipeline.wire.sockets import NOBLOCK, Sockets, ZmqSocket, send_parts
 from posestream.stages.errors import SettingsError
 
 __all__ = ["Outlets"]
@@ -85,8 +85,7 @@ class Outlets:
         # for full whose messages were read within it. Polled, since to ask for its EVENTS keeps Python's lock, and what
         # ZeroMQ does then, hearing all wishes that have come, takes as long as somebody floods it with them.
         self._poller.poll(0)
-        self.live.send(topic, zmq.SNDMORE | zmq.NOBLOCK, copy=False)
-        self.live.send(body, zmq.NOBLOCK, copy=False)
+        send_parts(self.live, (topic, body), NOBLOCK)
 
     def answer(self, peer: bytes, parts: Sequence[bytes]) -> None:
         """Send an answer, unless its client has gone or does not read."""

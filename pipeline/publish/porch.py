@@ -20,37 +20,35 @@ from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.leave import leave
 from posestream.pipeline.logs import set_up_logging
 from posestream.pipeline.publish.answers import client_of
-from posestream.pipeline.publish.doorman import Allowance, Doorman
+from posestream.pipeline.publish.entrance import Entrance, NoEntrance
+from posestream.pipeline.publish.guest import Allowance
 from posestream.pipeline.publish.outlets import Outlets
 from posestream.pipeline.publish.porch_link import PorchKind, PorchPlan
 from posestream.pipeline.publish.request import MAX_REQUEST_BYTES
-from posestream.pipeline.security.allowed import allowed_of
-from posestream.pipeline.security.gate import Gate, NoGate
 from posestream.pipeline.security.guard import ListenGuard
 from posestream.pipeline.supervision.parent import Parent
 from posestream.pipeline.supervision.process import STOP
-from posestream.pipeline.wire.sockets import Sockets, ZmqContext, ZmqSocket, has_more
+from posestream.pipeline.wire.sockets import NOBLOCK, Sockets, ZmqContext, has_more
 from posestream.stages.errors import SettingsError
 
 __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
 
-#: Longest wait for anything, in milliseconds: how late a stop is noticed.
-_POLL_MS = 50
-#: Messages of the head, and requests of strangers, that are taken before somebody else has a turn.
-_LIVE_AT_ONCE, _REQUESTS_AT_ONCE = 64, 4
+#: Longest wait for the head, in milliseconds, and how often strangers are heard, in seconds: to wait for all of them at
+#: once takes more than to pass a message on.
+_WAIT_MS, _HEAR_S = 20, 0.02
+#: Requests of strangers that are taken before somebody else has a turn.
+_REQUESTS_AT_ONCE = 64
 #: Layouts are not sent more often than this, in seconds: they go to everybody, and joining must not be a weapon.
 _LAYOUT_EVERY_S = 0.1
 #: How often the head is told what was counted, in seconds.
 _TELL_S = 1.0
-#: What a subscriber may send: wishes of a hundred sources; and who asks: as many requests as are answered. The shortest
-#: parts cost thirty times as much memory as they have bytes.
-_WISHES, _REQUESTS = Allowance(8 << 10, 1 << 10), Allowance(32 << 10, 32 << 10)
+#: What a subscriber may send: wishes of a hundred sources; and who asks may have so much on its way; some bytes a
+#: second are for pings. The shortest parts take thirty times as much memory as they have bytes.
+_WISHES, _REQUESTS = Allowance(8 << 10, 64), Allowance(32 << 10, 64)
 #: Memory that this process may have at most, in bytes: what Python and ZeroMQ need, and for each message in the queue.
 _MOST_BYTES, _MESSAGE_BYTES = 320 << 20, 64 << 10
-#: What the gate is told of these sockets.
-_DOMAIN = b"porch"
 #: Open files that this process asks for: two for each connection.
 _FILES = 4096
 
@@ -68,7 +66,7 @@ class Porch:
         self._has_ended = False
         self._layout: tuple[bytes, bytes] | None = None
         self._is_layout_due = False
-        self._layout_sent_s = self._told_s = 0.0
+        self._layout_sent_s = self._told_s = self._heard_s = 0.0
         self._malformed = 0
 
     def stop(self) -> None:
@@ -82,34 +80,25 @@ class Porch:
             SettingsError: an address is taken, or a key or the list of clients cannot be read; the head is told.
         """
         context: ZmqContext = zmq.Context()
-        self._doorman = Doorman(context)
-        self._gate: Gate | NoGate = NoGate()  # until the list of clients is read
+        self._entrance: Entrance | NoEntrance = NoEntrance()  # until the keys are read
         try:
             with Sockets(context) as sockets:
-                self._head = sockets.open(zmq.DEALER, connect=self._plan.channel)
+                self._head = sockets.open(zmq.DEALER, connect=self._plan.channel, patience_ms=_WAIT_MS)
                 self._head.sndhwm = self._plan.queue
                 self._open(sockets, context)
-                poller = zmq.Poller()
-                for socket in (self._head, self._outlets.live, self._outlets.replay):
-                    poller.register(socket, zmq.POLLIN)
                 while not (self._stopping.is_set() or self._has_ended):
-                    self._turn(dict(poller.poll(_POLL_MS)))
+                    self._turn()
         finally:
-            self._gate.close()
-            self._doorman.close()
+            self._entrance.close()
             context.term()
 
     def _open(self, sockets: Sockets, context: ZmqContext) -> None:
         try:
             guard = ListenGuard.of(Path(self._plan.key) if self._plan.key else None)
             clients = Path(self._plan.clients) if self._plan.clients else None
-            allowed = None if guard.keys is None else allowed_of(clients)
-            self._gate = Gate(context, allowed, self._doorman.is_welcome)
-            watch = [partial(self._doorman.watch, allowance=allowance) for allowance in (_WISHES, _REQUESTS)]
+            self._entrance = Entrance(context, guard, clients)
+            watch = [partial(self._entrance.watch, allowance=allowance) for allowance in (_WISHES, _REQUESTS)]
             self._outlets = Outlets(sockets, self._plan.queue, watch)
-            for socket in (self._outlets.live, self._outlets.replay):
-                # With a domain the gate is asked about clients without keys too.
-                socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
             bound = self._outlets.bind(self._plan.addresses, self._plan.replay_addresses, guard)
         except SettingsError as error:
             self._head.send_multipart([PorchKind.FAILED, str(error).encode()])
@@ -117,19 +106,22 @@ class Porch:
         told = dict(zip(("addresses", "replay_addresses"), bound, strict=True))
         self._head.send_multipart([PorchKind.HELLO, msgpack.packb(told)])
 
-    def _turn(self, ready: dict[ZmqSocket, int]) -> None:
-        for _ in range(_LIVE_AT_ONCE):
-            if self._has_ended or not has_more(self._head):
-                break
-            self._pass_on()
-        if self._outlets.live in ready:
+    def _turn(self) -> None:
+        """Pass on what the head says next, and see to strangers if it is time."""
+        try:
+            first = self._head.recv()
+        except zmq.Again:
+            pass  # it says nothing
+        else:
+            self._pass_on(first)
+        now_s = time.monotonic()
+        if now_s - self._heard_s >= _HEAR_S:
+            self._heard_s = now_s
             self._is_layout_due |= self._outlets.hear_wishes()
-        if self._outlets.replay in ready:
             for _ in range(_REQUESTS_AT_ONCE):
                 if not has_more(self._outlets.replay):
                     break
                 self._ask()
-        now_s = time.monotonic()
         if self._is_layout_due and self._layout is not None and now_s - self._layout_sent_s >= _LAYOUT_EVERY_S:
             self._is_layout_due, self._layout_sent_s = False, now_s
             self._outlets.send(*self._layout)
@@ -137,22 +129,25 @@ class Porch:
             self._told_s = now_s
             self._tell()
 
-    def _pass_on(self) -> None:
-        """Pass one message of the head on."""
-        kind, *parts = self._head.recv_multipart(zmq.NOBLOCK, copy=False)
-        if kind.bytes == PorchKind.LIVE:
-            topic, body = parts[0].bytes, parts[1]
-            if topic.startswith(b"layout/"):
-                self._layout = (topic, body.bytes)
-            self._outlets.send(topic, body)
-        elif kind.bytes == PorchKind.ANSWER:
-            self._outlets.answer(parts[0].bytes, [part.bytes for part in parts[1:]])
-        else:
+    def _pass_on(self, first: bytes) -> None:
+        """Pass one message of the head on, of which the first part is here."""
+        if first == PorchKind.END:
             self._has_ended = True
+        elif first == PorchKind.ANSWER:
+            peer, *parts = self._head.recv_multipart(NOBLOCK)
+            self._outlets.answer(peer, parts)
+        else:
+            # By reference: what was received is what is sent, to everybody.
+            body = self._head.recv(NOBLOCK, copy=False)
+            if first.startswith(b"layout/"):
+                self._layout = (first, body.bytes)
+            self._outlets.send(first, body)
 
     def _ask(self) -> None:
         """Pass one request on; a head that has no time for it is asked again by who sent it."""
         peer, *parts = self._outlets.replay.recv_multipart(zmq.NOBLOCK, copy=False)
+        if parts:
+            self._entrance.note_read(parts[0], sum(len(part) for part in parts))
         if len(parts) != 1 or len(parts[0]) > MAX_REQUEST_BYTES:
             self._malformed += 1
             return
@@ -160,8 +155,8 @@ class Porch:
 
     def _tell(self) -> None:
         counted = {
-            "refused": self._gate.refused + self._doorman.refused,
-            "cut": self._doorman.cut,
+            "refused": self._entrance.refused,
+            "cut": self._entrance.cut,
             "malformed": self._malformed,
         }
         self._say([PorchKind.TOLD, msgpack.packb(counted)])

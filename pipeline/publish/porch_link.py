@@ -13,7 +13,7 @@ import msgpack
 import zmq
 
 from posestream.pipeline.attention import Attention
-from posestream.pipeline.wire.sockets import Sockets, ZmqSocket, has_more
+from posestream.pipeline.wire.sockets import NOBLOCK, Sockets, ZmqSocket, has_more, send_parts
 
 __all__ = ["NoPorchLink", "PorchKind", "PorchLink", "PorchPlan"]
 
@@ -36,10 +36,10 @@ class PorchPlan:
 
 
 class PorchKind:
-    """The first part of each message between a head and its porch."""
+    """The first part of each message between a head and its porch; what is published begins with its topic instead."""
 
-    #: From the head: topic and message; who asked and the parts of an answer; nothing more comes.
-    LIVE, ANSWER, END = b"live", b"answer", b"end"
+    #: From the head: who asked and the parts of an answer; nothing more comes.
+    ANSWER, END = b"answer", b"end"
     #: From the porch: where it listens; why it cannot; who asks and for what; what it has counted.
     HELLO, FAILED, ASK, TOLD = b"hello", b"failed", b"ask", b"told"
 
@@ -142,12 +142,12 @@ class PorchLink:
     def send(self, topic: bytes, body: bytes) -> None:
         """Pass a live message on; it is lost for a porch that has gone, or does not keep up."""
         if self._peer:
-            self._send(self._peer, [PorchKind.LIVE, topic], [body])
+            self._send(self._peer, [topic], [body])
 
     def end(self) -> None:
         """Say that nothing more comes."""
         if self._peer:
-            self._send(self._peer, [PorchKind.END], [b""])
+            self._send(self._peer, [], [PorchKind.END])
 
     def _greet(self, peer: bytes, told: Mapping[str, Any]) -> None:
         self._peer, self.is_there = peer, True
@@ -160,7 +160,7 @@ class PorchLink:
         if not parts:
             return
         try:
-            self.sockets[0].send_multipart([peer, *head, *parts], zmq.NOBLOCK)
+            send_parts(self.sockets[0], [peer, *head, *parts], NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise

@@ -141,7 +141,9 @@ class Publisher:
         self._porch.open(sockets)
         self._make_layout()
         self._poller = zmq.Poller()
-        for socket in (self._feed, self._outlets.live, self._outlets.replay, *self._porch.sockets):
+        # Each socket makes each wait longer: its own, where nobody can come, are left out.
+        own = (self._outlets.live, self._outlets.replay) if self.addresses or self.replay_addresses else ()
+        for socket in (self._feed, *own, *self._porch.sockets):
             self._poller.register(socket, zmq.POLLIN)
 
     def _make_layout(self) -> None:
@@ -251,7 +253,8 @@ class Publisher:
 
     def _send(self, topic: str, body: bytes) -> None:
         """Send to whoever listens, on this host and through the porch."""
-        self._outlets.send(topic.encode(), body)
+        if self.addresses:
+            self._outlets.send(topic.encode(), body)
         self._porch.send(topic.encode(), body)
 
     def _ignore(self, what: str) -> None:

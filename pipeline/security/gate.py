@@ -15,6 +15,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from posestream.pipeline.security.allowed import Allowed, allowed_of
 from posestream.pipeline.security.guard import ListenGuard
+from posestream.pipeline.security.refusal import REFUSAL_EVENTS, RefusalCount
 
 __all__ = ["Gate", "NoGate", "open_gate"]
 
@@ -24,10 +25,6 @@ _log = logging.getLogger(__name__)
 _ADDRESS = "inproc://zeromq.zap.01"
 #: Longest wait for a question, in milliseconds: how late a stop is noticed.
 _POLL_MS = 100
-#: So many refusals are logged; more are only counted, lest somebody fill the log.
-_TOLD = 3
-#: What a socket reports of a client that could not even ask: another security mechanism, or the wrong key of the head.
-_EVENTS = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 
 class NoGate:
@@ -66,7 +63,7 @@ class Gate:
         self._context = context
         self._allowed = allowed
         self._is_welcome = is_welcome
-        self._refused = 0
+        self._refusals = RefusalCount(_log, has_keys=True)
         self._lock = threading.Lock()
         #: Where watched sockets report, and the sockets of the gate's thread that hear them.
         self._reports: list[str] = []
@@ -92,17 +89,17 @@ class Gate:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Gate for {self._allowed!r}, {self._refused} turned away>"
+        return f"<Gate for {self._allowed!r}, {self.refused} turned away>"
 
     @property
     def refused(self) -> int:
         """How many connections were turned away."""
-        return self._refused
+        return self._refusals.refused
 
     def watch(self, socket: zmq.Socket[bytes]) -> None:
         """Count those too whom a socket turns away before it asks."""
         report = f"inproc://posestream-gate/{id(self)}/{len(self._reports)}"
-        socket.monitor(report, int(_EVENTS))
+        socket.monitor(report, REFUSAL_EVENTS)
         with self._lock:
             self._reports.append(report)
 
@@ -151,18 +148,16 @@ class Gate:
             # The key is the user's id, by which what one client may ask for is limited.
             reply = (b"200", b"OK", key)
         else:
-            self._count(f"a client at {address.decode(errors='replace')} whose key is not allowed")
+            self._refusals.count(
+                f"turned away: a client whose key is not allowed, at {address.decode(errors='replace')}"
+            )
             reply = (b"400", b"not allowed", b"")
         self._questions.send_multipart([version, request, *reply, b""])
 
     def _note(self, monitor: zmq.Socket[bytes]) -> None:
         event = parse_monitor_message(monitor.recv_multipart())
-        if event["event"] & _EVENTS:
-            self._count("a client that does not have this head's key, or no keys at all")
-
-    def _count(self, whom: str) -> None:
-        self._refused += 1
-        _log.log(logging.WARNING if self._refused <= _TOLD else logging.DEBUG, "turned away: %s", whom)
+        if event["event"] & REFUSAL_EVENTS:
+            self._refusals.note(event)
 
 
 def open_gate(context: zmq.Context[zmq.Socket[bytes]], guard: ListenGuard, clients: Path | None) -> Gate | NoGate:

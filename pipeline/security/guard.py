@@ -8,13 +8,11 @@ from pathlib import Path
 
 import zmq
 
+from posestream.pipeline.security.hosts import host_of, ip_of, ipv6_error, is_ipv6
 from posestream.pipeline.security.keys import KeyPair, read_pair, read_public
 from posestream.stages.errors import SettingsError
 
 __all__ = ["OPEN", "UNGUARDED", "ConnectGuard", "ListenGuard", "is_exposed", "refuse_exposed"]
-
-#: Hosts in an address that only this host reaches.
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,12 @@ class ListenGuard:
         return cls(None if key is None else read_pair(key))
 
     def apply(self, socket: zmq.Socket[bytes], address: str) -> None:
-        """Tell a socket how the next address that it binds is guarded; what it has bound already stays as it is."""
+        """Tell a socket how the next address that it binds is guarded; what it has bound already stays as it is.
+
+        Raises:
+            SettingsError: the address is meant to be one of IPv6, and is none.
+        """
+        _choose_family(socket, address)
         # ipc and inproc have the file system and the process as their guards.
         is_guarded = self.keys is not None and address.startswith("tcp://")
         # Set back too: the same socket may listen to its own host in the clear. Without a domain (ZAP_DOMAIN) the gate
@@ -67,7 +70,12 @@ class ConnectGuard:
         return cls(read_pair(key), read_public(server_key))
 
     def apply(self, socket: zmq.Socket[bytes] | zmq.Context[zmq.Socket[bytes]], address: str) -> None:
-        """Tell a socket, or all that a context will make, how the next address that it connects to is guarded."""
+        """Tell a socket, or all that a context will make, how the next address that it connects to is guarded.
+
+        Raises:
+            SettingsError: the address is meant to be one of IPv6, and is none.
+        """
+        _choose_family(socket, address)
         if self.keys is not None and address.startswith("tcp://"):
             socket.curve_serverkey = self.server
             socket.curve_secretkey, socket.curve_publickey = self.keys.secret, self.keys.public
@@ -79,8 +87,17 @@ OPEN, UNGUARDED = ListenGuard(), ConnectGuard()
 
 def is_exposed(address: str) -> bool:
     """True if other hosts can reach an address."""
-    host = address.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    return address.startswith("tcp://") and host not in _LOOPBACK
+    if not address.startswith("tcp://"):
+        return False
+    host = host_of(address)
+    found = ip_of(host)
+    return host != "localhost" if found is None else not found.is_loopback
+
+
+def _choose_family(socket: zmq.Socket[bytes] | zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    if address.startswith("tcp://") and (error := ipv6_error(host_of(address))) is not None:
+        raise SettingsError(f"{address}: {error}")
+    socket.setsockopt(zmq.IPV6, int(is_ipv6(address)))
 
 
 def refuse_exposed(addresses: Iterable[str], *, has_keys: bool, is_insecure: bool) -> list[str]:

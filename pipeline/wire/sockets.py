@@ -17,6 +17,7 @@ from posestream.pipeline.wire.messages import Message
 from posestream.stages.errors import SettingsError
 
 __all__ = [
+    "NOBLOCK",
     "Addresses",
     "Sockets",
     "ZmqContext",
@@ -25,6 +26,7 @@ __all__ = [
     "receive",
     "receive_from",
     "send",
+    "send_parts",
     "send_to",
     "wait_for",
 ]
@@ -54,7 +56,7 @@ LINGER_MS = 1000
 COPIED_BYTES = 1 << 20
 #: Plain numbers, and parts go one by one: a hop of three takes 9 µs of CPU, and 21 with pyzmq's calls for many parts,
 #: which join flags as enums.
-_NOBLOCK, _MORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
+NOBLOCK, _MORE, _POLLIN = int(zmq.NOBLOCK), int(zmq.SNDMORE), int(zmq.POLLIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ def send(socket: ZmqSocket, message: Message, payloads: Sequence[Part] = ()) -> 
         PipelineError: the other side did not make room in time.
     """
     try:
-        _send_parts(socket, encode(message, payloads))
+        send_parts(socket, encode(message, payloads))
     except zmq.Again as error:
         raise PipelineError("no room in a socket for too long: its reader has stopped") from error
 
@@ -208,12 +210,24 @@ def send_to(socket: ZmqSocket, peer: str, message: Message, payloads: Sequence[P
     False if that peer is not there (any more), or has left no room.
     """
     try:
-        _send_parts(socket, [peer.encode(), *encode(message, payloads)], _NOBLOCK)
+        send_parts(socket, [peer.encode(), *encode(message, payloads)], NOBLOCK)
     except zmq.ZMQError as error:
         if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
             return False
         raise
     return True
+
+
+def send_parts(socket: ZmqSocket, parts: Sequence[Part], flags: int = 0) -> None:
+    """Send a message of bare parts, which costs less than pyzmq's own way.
+
+    Raises:
+        zmq.ZMQError: it cannot be sent; nothing of it was.
+    """
+    *before, last = parts
+    for part in before:
+        socket.send(part, flags | _MORE, copy=False)
+    socket.send(last, flags, copy=False)
 
 
 def has_more(socket: ZmqSocket) -> bool:
@@ -254,15 +268,8 @@ def receive_from(socket: ZmqSocket) -> tuple[str, Envelope]:
     return peer.bytes.decode(errors="replace"), decode(parts)
 
 
-def _send_parts(socket: ZmqSocket, parts: Sequence[Part], flags: int = 0) -> None:
-    *before, last = parts
-    for part in before:
-        socket.send(part, flags | _MORE, copy=False)
-    socket.send(last, flags, copy=False)
-
-
-def _receive_parts(socket: ZmqSocket, flags: int = _NOBLOCK) -> list[zmq.Frame]:
+def _receive_parts(socket: ZmqSocket, flags: int = NOBLOCK) -> list[zmq.Frame]:
     parts = [socket.recv(flags, copy=False)]
     while parts[-1].more:
-        parts.append(socket.recv(_NOBLOCK, copy=False))
+        parts.append(socket.recv(NOBLOCK, copy=False))
     return parts

@@ -32,6 +32,12 @@ from posestream.stages.errors import SettingsError
             {"publish": {"addresses": ["tcp://127.0.0.1:5556"]}, "pipeline": {"status": ["tcp://127.0.0.1:5557"]}},
             ":5557 is wanted twice, by pipeline.status and by publish.replay .*:5556.*give publish.replay",
         ),
+        ({"pipeline": {"listen": ["tcp://::1:5555"]}}, r"write an IPv6 address in brackets: \[::1\]"),
+        ({"publish": {"addresses": ["tcp://[::g]:5556"]}}, r"publish.addresses tcp://\[::g\]:5556: .* no IPv6 address"),
+        (
+            {"publish": {"addresses": ["tcp://[::]:5556"]}, "pipeline": {"status": ["tcp://127.0.0.1:5557"]}},
+            ":5557 is wanted twice",
+        ),
         (
             {"publish": {"addresses": ["ipc:///x/a", "ipc:///x/a"], "replay": ["ipc:///x/b"]}},
             "ipc:///x/a is wanted twice, by publish.addresses and by publish.addresses: give another one",
@@ -50,6 +56,6 @@ def test_addresses_that_do_not_clash_are_left_alone() -> None:
         "publish": {
             "addresses": ["tcp://127.0.0.1:5556", "tcp://127.0.0.2:5557", "tcp://127.0.0.1:*", "tcp://127.0.0.1:0"]
         },
-        "pipeline": {"listen": ["tcp://127.0.0.1:5555", "ipc:///x/a"], "insecure": True},
+        "pipeline": {"listen": ["tcp://127.0.0.1:5555", "tcp://[::1]:5556", "ipc:///x/a"], "insecure": True},
     }
     check_listen_addresses(listen_addresses(Settings.parse(raw)))

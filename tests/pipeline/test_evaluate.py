@@ -216,6 +216,18 @@ def test_results_that_cannot_be_written_are_refused_first(labelled: Path) -> Non
         CliRunner().invoke(eval_command, [*command, str(labelled / "file"), "--overwrite"], catch_exceptions=False)
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_results_without_room_are_refused_first(labelled: Path) -> None:
+    """A device that takes nothing, as a full disk does, is told before annotations are read."""
+    pytest.importorskip("pycocotools")
+    (labelled / "full.json").symlink_to("/dev/full")
+    command = ["--images", str(labelled), "--annotations", str(labelled / "missing.json"), "--overwrite"]
+
+    for name in ("/dev/full", str(labelled / "full.json")):
+        with pytest.raises(OutputError, match=r"No space left on device"):
+            CliRunner().invoke(eval_command, [*command, "--save-results", name], catch_exceptions=False)
+
+
 @pytest.mark.parametrize("name", ["pictures/one.png", "pictures/nobody.png", "elsewhere.png", "link.json"])
 def test_results_never_replace_an_input(labelled: Path, name: str) -> None:
     """No picture of the folder, nor one that the annotations name elsewhere, is written over, even with --overwrite."""

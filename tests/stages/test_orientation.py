@@ -33,7 +33,7 @@ def test_a_frame_that_was_asked_is_freed_at_once() -> None:
         before = frames_alive()
         for _ in range(5):
             Orientation.of_frame(VideoFrame(6, 4, "rgb24"))
-        assert frames_alive() == before
+        assert frames_alive() <= before  # what others left may be freed meanwhile
     finally:
         gc.enable()
 

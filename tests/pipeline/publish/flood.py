@@ -7,12 +7,15 @@ import socket
 import struct
 import sys
 import time
+from contextlib import ExitStack, suppress
 
 #: What each side says first (ZMTP 3.0, without security).
 _GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 #: How long it waits for room, and before it comes again, in seconds.
 _PATIENCE_S, _PAUSE_S = 0.5, 0.01
 _AT_ONCE = 2000
+#: Connections of a crowd, and what each sends, in bytes.
+_CROWD, _CROWD_BYTES = 400, 28 << 10
 
 
 def ready(kind: bytes) -> bytes:
@@ -40,11 +43,28 @@ def parts() -> bytes:
     return b"\x01\x01a" * _AT_ONCE
 
 
+def crowd(host: str, port: int, until_s: float) -> None:
+    """Come with many connections, each with a message without an end that is just so long as one alone may send."""
+    with ExitStack() as stack:
+        strangers = []
+        for _ in range(_CROWD):
+            stranger = stack.enter_context(socket.create_connection((host, port), _PATIENCE_S))
+            be_let_in(stranger, b"DEALER")
+            strangers.append(stranger)
+        for stranger in strangers:
+            with suppress(OSError):  # it was cut off by then
+                stranger.sendall(b"\x01\x00" * (_CROWD_BYTES // 2))
+        time.sleep(max(0.0, until_s - time.monotonic()))
+
+
 def main() -> None:
-    """Flood an address with subscriptions or parts for some seconds."""
+    """Flood an address with subscriptions or parts, or crowd it, for some seconds."""
     address, what, seconds = sys.argv[1:]
     host, port = address.removeprefix("tcp://").split(":")
     until_s = time.monotonic() + float(seconds)
+    if what == "crowd":
+        crowd(host, int(port), until_s)
+        return
     while time.monotonic() < until_s:
         try:
             with socket.create_connection((host, int(port)), _PATIENCE_S) as stranger:

@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgpack
 import pytest
+import zmq
 
 from posestream.pipeline.client.order import Gap
 from posestream.pipeline.client.subscription import Messages
@@ -94,6 +96,23 @@ def memory(pid: int | str) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_who_wants_hundreds_of_sources_is_heard(stand: Stand) -> None:
+    """However many sources are named, our own subscriber sends no more than the porch takes, and has what it wants."""
+    names = [f"camera-{number:03d}" for number in range(400)]
+    for name in ("other", "camera-000", "camera-399"):
+        stand.publish(0, source=name)
+    messages = Messages(stand.address, names, replay=True, idle_s=DEADLINE_S)
+    first = [next(messages) for _ in range(2)]
+    for n in (1, 2):
+        for name in ("other", "camera-000", "camera-399"):
+            stand.publish(n, source=name)
+    rest = [next(messages) for _ in range(4)]
+    messages.close()
+    heard = sorted((message["source"], message["n"]) for message in (*first, *rest))
+    assert heard == [(name, n) for name in ("camera-000", "camera-399") for n in range(3)]
+    assert stand.porch.status["porch"]["cut"] == 0
+
+
 def restarts(stand: Stand) -> int:
     """Give how often the porch was started again."""
     return int(stand.porch.status["porch"]["restarts"])
@@ -118,6 +137,39 @@ def test_who_floods_is_cut_off_and_costs_nobody_anything(stand: Stand, what: str
     stand.wait_until(lambda: stand.porch.status["porch"]["cut"] + restarts(stand) > 0)
     assert listener.hear_all() == listener.published
     assert listener.gaps == []
+
+
+def test_a_crowd_may_have_no_more_than_the_porch_can_bear(stand: Stand) -> None:
+    """Hundreds of connections that each send just so much as one may are cut off together, and it lives.
+
+    Without a bound over all of them they fill the memory that the porch may have, again and again.
+    """
+    pid, listener = stand.porch.pid, Listener(stand)
+    words = [sys.executable, "-m", "tests.pipeline.publish.flood", stand.porch.link.replay_addresses[0], "crowd", "6"]
+    with subprocess.Popen(words, cwd=_ROOT) as strangers:  # noqa: S603 — our own program
+        listener.publish_for(7.0)
+        assert strangers.wait(DEADLINE_S) == 0
+    stand.wait_until(lambda: stand.porch.status["porch"]["cut"] > 0)
+    assert (stand.porch.pid, restarts(stand)) == (pid, 0)
+    assert pid is not None
+    assert memory(pid) < _PORCH_BYTES
+    assert listener.hear_all() == listener.published
+    assert listener.gaps == []
+
+
+def test_one_who_asks_for_long_is_not_cut_off(stand: Stand) -> None:
+    """Requests that were read count no more, however many one connection sends in time."""
+    listener = Listener(stand)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as asking:
+        asking.linger, asking.rcvtimeo = 0, int(DEADLINE_S * 1000)
+        asking.connect(stand.porch.link.replay_addresses[0])
+        listener.publish_for(0.1)
+        for number in range(1000):  # 200 KB
+            asking.send(msgpack.packb({"v": 1, "type": "list", "id": number, "note": "x" * 200}))
+            assert asking.recv_multipart()
+            listener.publish_for(0.005)
+    assert stand.porch.status["porch"]["cut"] == 0
+    assert listener.hear_all() == listener.published
 
 
 def test_a_killed_porch_comes_back_and_nothing_is_missing(stand: Stand) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import socket as plain_socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from posestream.pipeline.security.allowed import AllowedFiles, Everybody, allowe
 from posestream.pipeline.security.gate import Gate
 from posestream.pipeline.security.guard import UNGUARDED, ConnectGuard, ListenGuard, is_exposed, refuse_exposed
 from posestream.pipeline.security.keys import KeyPair, read_pair, write_new_pair
+from posestream.pipeline.security.refusal import RefusalCount
 from posestream.pipeline.wire.sockets import Sockets
 from posestream.stages.errors import SettingsError
 
@@ -74,27 +78,61 @@ def test_an_allowed_client_is_heard(head: Head) -> None:
     assert head.gate.refused == 0
 
 
+#: What is told of who ends the connection itself, and of a client without keys, which may do that too.
+_LEFT = "a connection ended while it was being opened: a mere look at the port, or a client without keys"
+_WITHOUT_KEYS = f"turned away: a client without keys|{_LEFT}"
 WrongGuard = Callable[[Head, Path], ConnectGuard]
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "told"),
     [
-        pytest.param(lambda head, folder: UNGUARDED, id="no keys"),
+        pytest.param(lambda head, folder: UNGUARDED, _WITHOUT_KEYS, id="no keys"),
         pytest.param(
             lambda head, folder: ConnectGuard(read_pair(write_new_pair("x", folder)[1]), head.keys.public),
+            "turned away: a client whose key is not allowed, at 127.0.0.1",
             id="a key that is not on the list",
         ),
         pytest.param(
             lambda head, folder: ConnectGuard(head.allow("friend"), read_pair(write_new_pair("x", folder)[1]).public),
+            "turned away: a client that does not have this head's key",
             id="not the head's key",
         ),
     ],
 )
-def test_everybody_else_is_turned_away_and_counted(head: Head, tmp_path: Path, wrong: WrongGuard) -> None:
-    """A client without keys, with an unknown one, or with the wrong key of the head is not heard and is counted."""
+def test_everybody_else_is_turned_away_and_counted(
+    head: Head, tmp_path: Path, caplog: pytest.LogCaptureFixture, wrong: WrongGuard, told: str
+) -> None:
+    """A client without keys, with an unknown one, or with the wrong key of the head is not heard, counted and told."""
     assert head.hears(wrong(head, tmp_path / "others"), head.tcp) is None
     assert head.gate.refused >= 1
+    assert all(re.fullmatch(told, record.getMessage()) for record in caplog.records)
+    assert caplog.records
+
+
+def test_a_look_at_the_port_is_no_wrong_key(head: Head, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever connects and leaves without a word is told as that, a few times and not for ever."""
+    host, port = head.tcp.removeprefix("tcp://").split(":")
+    for _ in range(5):
+        plain_socket.create_connection((host, int(port))).close()
+    deadline_s = time.monotonic() + DEADLINE_S
+    while head.gate.refused < 5 and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert told == [_LEFT] * 3
+
+
+def test_a_client_with_keys_is_told_that_there_are_none(caplog: pytest.LogCaptureFixture) -> None:
+    """A head without keys tells of it as it is, and of what is no client at all."""
+    count = RefusalCount(logging.getLogger(__name__), has_keys=False)
+    failed = {"event": zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL}
+    count.note({**failed, "value": zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH})
+    count.note({**failed, "value": zmq.PROTOCOL_ERROR_ZMTP_UNSPECIFIED})
+    assert count.refused == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "turned away: a client with keys, where this head has none",
+        "turned away: what does not speak as a client does",
+    ]
 
 
 def test_the_same_socket_hears_its_own_host_in_the_clear(head: Head, tmp_path: Path) -> None:
