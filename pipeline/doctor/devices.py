@@ -21,10 +21,11 @@ from posestream.pipeline.doctor.finding import Finding, State
 __all__ = ["FAMILIES", "advice", "look_at_devices", "usable_networks"]
 
 _SECTION = "devices"
+_NVIDIA = "an NVIDIA GPU and its driver"
 #: Every family, and what to do to have it.
 FAMILIES = {
     "cpu": "pip install --force-reinstall openvino",
-    "cuda": "an NVIDIA GPU and its driver, and pip install 'posestream[onnxruntime-gpu]' instead of onnxruntime",
+    "cuda": f"{_NVIDIA}, and pip install 'posestream[onnxruntime-gpu]' instead of onnxruntime",
     "tensorrt": "as for cuda, and pip install 'tensorrt-cu13>=10,<11'",
     "intel-gpu": "an Intel GPU and its driver (Debian: intel-opencl-icd)",
     "npu": "an Intel NPU and its driver (linux-npu-driver)",
@@ -57,7 +58,7 @@ def advice(family: str) -> str:
     if family == "tensorrt" and (needed := tensorrt_needed()) is not None:
         package = f"tensorrt-cu{needed.cuda}>={needed.tensorrt},<{needed.tensorrt + 1}"
         return f"as for cuda, and pip install '{package}'"
-    return FAMILIES[family]
+    return FAMILIES[family].removeprefix(f"{_NVIDIA}, and ") if gpu_names() else FAMILIES[family]
 
 
 def usable_networks() -> list[tuple[NetworkSpec, Weights]]:
@@ -101,4 +102,11 @@ def speed_finding(device: str, spec: NetworkSpec, opener: Callable[[], Engine]) 
             text = f"{fps:.1f} fps with {spec.name} at {SIZE[1]}×{SIZE[0]} ({engine.description})"
             return Finding(_SECTION, device, State.OK, text, data={"fps": round(fps, 1), "network": spec.name})
     except (EngineError, ModelError) as error:
-        return Finding(_SECTION, device, State.WARNING, str(error), advice(device.partition(":")[0]))
+        return Finding(_SECTION, device, State.WARNING, str(error), _remedy(error, device.partition(":")[0]))
+
+
+def _remedy(error: Exception, family: str) -> str:
+    """Give what to do about a device that is here and failed: install what it lacks, unless a folder is to blame."""
+    if isinstance(error.__cause__, OSError):
+        return "make that folder writable, or set POSESTREAM_CACHE to one that is"
+    return advice(family)

@@ -171,6 +171,22 @@ def test_speed_test_is_bounded_by_time(each_s, most_s, fps, monkeypatch):
     assert found.data["fps"] == pytest.approx(fps, rel=0.05, abs=0.05)
 
 
+def test_a_cache_that_is_not_writable_is_no_reason_to_install(one_network):
+    """Where a folder is why a device failed, the folder is what the advice is about."""
+
+    def fails():
+        raise EngineError("cannot write to /cache (Read-only file system)") from OSError(30, "Read-only file system")
+
+    assert "POSESTREAM_CACHE" in devices.speed_finding("ort-cpu", SPEC, fails).advice
+
+
+@pytest.mark.parametrize(("gpus", "begins"), [((), "an NVIDIA GPU and its driver"), (("H200",), "pip install")])
+def test_what_is_here_is_not_advised(gpus, begins, monkeypatch):
+    """A GPU and its driver are to be had only where they are not here."""
+    monkeypatch.setattr(devices, "gpu_names", lambda: gpus)
+    assert devices.advice("cuda").startswith(begins)
+
+
 def test_device_without_a_network_was_not_tried(monkeypatch):
     """Without a network on this machine a device is told as not tried, with how to get one."""
     monkeypatch.setattr(devices, "usable_networks", list)
