@@ -39,6 +39,10 @@ IMPORT_HINT = (
 #: No network's input grows in larger steps, in pixels.
 _LARGEST_MULTIPLE = 1024
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha1:[0-9a-f]{40}|md5:[0-9a-f]{32}")
+#: Letters of a name, which is that of a folder and, with more at its end, of files: file systems take 255 bytes.
+_LONGEST_NAME = 100
+#: What leaves the choice of a network to posestream.
+_AUTO = "auto"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
@@ -85,6 +89,12 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise ModelError(f"network name {name!r}: use lower-case letters, digits, '.', '_' and '-'")
+    if len(name) > _LONGEST_NAME:
+        raise ModelError(f"network name {name[:20]}…: use at most {_LONGEST_NAME} letters")
+    if name == _AUTO:
+        raise ModelError(
+            f"network name {name!r}: --model {name} chooses a network by itself, so that none is called so"
+        )
     known = packaged_registry().get(name)
     if known is not None and known.access is not Access.IMPORT:
         raise ModelError(f"{name} is the name of a network that posestream comes with: choose another one")

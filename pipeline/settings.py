@@ -148,6 +148,16 @@ class PublishTable(_Table):
     #: A folder where it outlives this process; by default it is kept in memory alone.
     log_folder: Path | None = None
 
+    @model_validator(mode="after")
+    def _check_addresses(self) -> Self:
+        if not self.addresses and (self.replay or self.log_folder is not None):
+            what, option = ("replay", "") if self.replay else ("log_folder", " (--replay-log)")
+            raise SettingsError(
+                f"publish.{what}{option} is given without publish.addresses (--publish): nothing would be published; "
+                "give both"
+            )
+        return self
+
     @property
     def replay_addresses(self) -> tuple[str, ...]:
         """Where they can be asked for, the default filled in."""

@@ -11,6 +11,8 @@ __all__ = ["is_url", "redacted", "redacted_text", "told_value"]
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 #: User and password, as FFmpeg finds them: up to the last "@" before the path.
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
+#: How an abstract name of Linux begins: no user comes before this "@".
+_ABSTRACT = "ipc://@"
 #: The values of `key=value` in a path, where many recorders take user and password: `/user=me&password=…`.
 _PATH_VALUES = re.compile(r"(?<==)[^/&;]+")
 #: A part of a path that is a token by its looks: long, of letters and digits in disorder. A short one, or one that
@@ -37,7 +39,7 @@ def is_url(url: str) -> bool:
 
 def redacted(url: str) -> str:
     """Give an address without user, password, query, fragment and the values in its path, fit for messages and logs."""
-    if not is_url(url):
+    if not is_url(url) or url.startswith(_ABSTRACT):
         return _BARE.sub("…@", url)
     try:
         parts = urlsplit(_CREDENTIALS.sub("", url))

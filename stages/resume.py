@@ -13,7 +13,7 @@ from posestream.stages.message import tells_of
 from posestream.stages.output.held import Held
 from posestream.stages.source.protocol import SourceInfo
 
-__all__ = ["Beginning", "go_on"]
+__all__ = ["Beginning", "go_on", "next_seq"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +30,11 @@ class Beginning:
     first_n: int
 
 
+def next_seq(helds: Sequence[Held], least_seq: int = 0) -> int:
+    """Give the number with which a live source goes on: that of the first frame that no output knows."""
+    return max([least_seq, *(held.next_seq for held in helds)])
+
+
 def go_on(
     info: SourceInfo,
     frames: Iterator[Frame],
@@ -41,7 +46,8 @@ def go_on(
     """Begin a source with its first frame that some output lacks.
 
     A recorded source is decoded up to there. Seeking would be faster, but frames are the same and have the same numbers
-    only if the decoder went through all before them. A live source begins now and is numbered on.
+    only if the decoder went through all before them. A live source begins now and is numbered on; a file
+    at its own speed has passed over as many frames by itself.
 
     Args:
         info: what the opened source tells of itself.
@@ -90,7 +96,7 @@ def _numbered_on(
     info: SourceInfo, frames: Iterator[Frame], helds: Sequence[Held], least_seq: int, least_epoch: int
 ) -> Beginning:
     """Number a live source's frames after those that the outputs know, in an epoch of their own."""
-    first_seq = max([least_seq, *(held.next_seq for held in helds)])
+    first_seq = next_seq(helds, least_seq)
     # Some outputs hold no message of a frame without people, so that others know of later ones.
     last = max((held.last for held in helds if held.last is not None), key=lambda told: told["n"], default=None)
     epoch = max(least_epoch, last["epoch"] + 1 if last is not None else int(first_seq > 0))

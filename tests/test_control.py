@@ -253,6 +253,25 @@ def test_a_lane_that_dies_while_paused_stays_paused(runtime: Path, tmp_path: Pat
     assert [line["seq"] for line in lines] == list(range(len(lines)))
 
 
+@modes
+def test_a_played_file_is_paused(runtime: Path, tmp_path: Path, media: ModuleType, mode: str) -> None:
+    """A file at its own speed goes on where it was paused: each frame comes once, with the file's own time."""
+    clip = media.write_video(tmp_path / "clip.mp4", media.numbered(50) * 2, rate=25)
+    words = (clip, "--realtime", "--policy", "every-frame", "--save-jsonl", "{source}.jsonl", "--mode", mode)
+    with head_of(tmp_path, *words) as head:
+        head.wait_until(lambda now: now["clip"].posed > 5)
+        ask(head.address, PauseSource("clip"))
+        held = head.wait_until(lambda now: now["clip"].state == "paused" and now["clip"].in_flight == 0)["clip"].taken
+        assert held < 100
+        head.add("synthetic:32x32x200", name="other")
+        assert head.wait_until(lambda now: now["other"].state == "ended")["clip"].taken == held
+        ask(head.address, ResumeSource("clip"))
+        assert head.wait()[0] == 0
+    lines = messages(tmp_path / "clip.jsonl")
+    assert [(line["seq"], line["epoch"]) for line in lines] == [(seq, 0) for seq in range(100)]
+    assert [line["pts"] for line in lines] == pytest.approx([seq / 25 for seq in range(100)])
+
+
 @needs_server
 def test_a_live_source_is_let_go_and_comes_back(runtime: Path, tmp_path: Path) -> None:
     """Paused, a live source has no connection and gives no frames; resumed, it goes on in an epoch of its own."""

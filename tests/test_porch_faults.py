@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,11 @@ def kill_porch(head: Program, _folder: Path, _port: int) -> Program:
     return head
 
 
+def _untimed(message: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the times: a frame that a killed head had published and not written is done again by the next."""
+    return {key: value for key, value in message.items() if not key.endswith("_at")}
+
+
 def kill_head(head: Program, folder: Path, port: int) -> Program:
     """Kill the head and let another one go on."""
     head.signal(signal.SIGKILL)
@@ -113,7 +119,7 @@ def test_no_subscriber_misses_anything(tmp_path: Path, fault: Callable[[Program,
     assert gaps == []
     heard = messages(tmp_path / "heard.jsonl")
     assert [message["n"] for message in heard] == list(range(_FRAMES))
-    assert heard == messages(tmp_path / "out.jsonl")
+    assert [_untimed(message) for message in heard] == [_untimed(m) for m in messages(tmp_path / "out.jsonl")]
 
 
 def _size(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -102,6 +103,21 @@ def test_a_cut_run_goes_on(network: FakeNetwork, cli: CommandLine, folder: Path,
     assert "wrote a.part2.mp4" in done.out
 
 
+def test_a_played_file_goes_on(network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType) -> None:
+    """A file at its own speed goes on where its messages end, with the file's times, until nothing is left."""
+    clip = media.write_video(folder / "clip.mp4", media.numbered(8), rate=25)
+    words = ("run", clip, "--realtime", "--policy", "every-frame", "--save-jsonl", folder / "a.jsonl")
+    assert cli(*words).code == 0
+    whole = messages(folder / "a.jsonl")
+    (folder / "a.jsonl").write_bytes(b"".join((folder / "a.jsonl").read_bytes().splitlines(keepends=True)[:5]))
+    for _ in range(2):
+        assert cli(*words, "--resume").code == 0
+        told = messages(folder / "a.jsonl")
+        assert [message["n"] for message in told] == [message["seq"] for message in told] == list(range(8))
+        assert [message["pts"] for message in told] == [message["pts"] for message in whole]
+    assert network.choices
+
+
 def test_a_finished_run_has_nothing_to_do(
     network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType
 ) -> None:
@@ -114,6 +130,70 @@ def test_a_finished_run_has_nothing_to_do(
     assert cli(*words, "--resume").code == 0
 
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+#: Every output that stays, and the files of each.
+EVERY_OUTPUT = {
+    "a*.jsonl": ("--save-jsonl", "a.jsonl"),
+    "a*.csv": ("--save-csv", "a.csv"),
+    "a.coco*.json": ("--save-coco", "a.coco.json"),
+    "a*.mp4": ("--save-video", "a.mp4"),
+    "openpose/*": ("--save-openpose-json", "openpose"),
+    "images/*": ("--save-images", "images"),
+}
+
+
+def inventory(folder: Path) -> dict[str, list[Any]]:
+    """Tell what each output holds: of text every line, of videos every picture's size, of pictures their names."""
+    found: dict[str, list[Any]] = {}
+    for pattern in EVERY_OUTPUT:
+        paths = sorted(folder.glob(pattern))
+        if pattern == "a*.mp4":
+            found[pattern] = [picture.shape for path in paths for picture in pictures(path)]
+        elif pattern == "images/*":
+            found[pattern] = [path.name for path in paths]
+        else:
+            lines = [line for path in paths for line in path.read_text().splitlines()]
+            found[pattern] = [re.sub(r'"(captured|published)_at":[0-9.]+|,17[0-9.]+,', "", line) for line in lines]
+    return found
+
+
+@pytest.mark.parametrize("segments", [(), ("--segment", 1)], ids=["one file", "segments"])
+@pytest.mark.parametrize("missing", EVERY_OUTPUT)
+def test_an_output_that_holds_nothing_lacks_everything(
+    network: FakeNetwork, cli: CommandLine, folder: Path, media: ModuleType, missing: str, segments: tuple[object, ...]
+) -> None:
+    """Added only now, or killed before it held anything: it gets all, and of the others none twice."""
+    clip = media.write_video(folder / "clip.mp4", media.numbered(28), rate=10)
+    words = ("run", clip, *(word for output in EVERY_OUTPUT.values() for word in output), *segments)
+    assert cli(*words).code == 0
+    whole = inventory(folder)
+    assert all(whole.values())
+    for path in folder.glob(missing):
+        path.unlink()
+
+    assert cli(*words, "--resume").code == 0
+
+    assert inventory(folder) == whole
+
+
+def test_a_cut_recording_killed_again_and_again_goes_on(folder: Path, media: ModuleType) -> None:
+    """With --segment, kills in the first file and in later ones take no line and no picture."""
+    environment = real_network()
+    images = [media.smooth(96 + step % 7, 64)[:, :96] for step in range(120)]
+    clip = media.write_video(folder / "clip.mp4", images, rate=10)
+    outputs = ("--save-jsonl", "a.jsonl", "--save-csv", "a.csv", "--save-video", "a.mp4", "--segment", 4)
+    words = ("run", clip, "--net-height", 64, *outputs)
+
+    for lines, number, resume in ((3, 1, ()), (3, 2, ("--resume",)), (3, 4, ("--resume",))):
+        path = folder / f"a.{number:06d}.jsonl"
+        kill_after(lines, path, *words, *resume, environment=environment, folder=folder)
+    rest = run(*words, "--resume", environment=environment, folder=folder)
+
+    assert rest.code == 0, rest.err
+    told = [message["seq"] for path in sorted(folder.glob("a.0*.jsonl")) for message in messages(path)]
+    assert told == list(range(120))
+    assert sum(len(frame_times(path)) for path in folder.glob("a.0*.mp4")) == 120
 
 
 def test_a_source_that_ended_early_still_does(

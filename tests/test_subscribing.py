@@ -39,6 +39,15 @@ def test_a_reader_that_has_gone_is_a_usual_end(stand: Stand) -> None:
         assert (listening.poll(), listening.stderr.read()) == (0, "")
 
 
+def test_a_closed_standard_output_is_told(tmp_path: Path) -> None:
+    """Lines that nobody could ever get are one line and exit code 5, before anything is listened to."""
+    words = program("subscribe", f"ipc://{tmp_path}/none", "--json", "--idle", "0.2")
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S, check=False)  # noqa: S603
+    assert done.returncode == 5
+    assert done.stderr == "posestream: error: cannot write standard output: it is closed; open it, or write to a file\n"
+
+
 def test_a_source_that_is_none_is_told_with_those_that_are(
     stand: Stand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from posestream.models.cache import cache_folder
 from posestream.models.engines.engine_folder import EngineFolder
 from posestream.models.engines.nvidia import gpu_names
 from posestream.models.engines.onnx_file import onnx_file
-from posestream.models.engines.onnx_picture import HEATMAPS, HEIGHT, PAFS, PICTURE, WIDTH, fitted
+from posestream.models.engines.onnx_picture import fitted
 from posestream.models.engines.providers import (
     CPU,
     CUDA,
@@ -189,8 +189,8 @@ class _Net:
         ]
         picture = value.ortvalue_from_shape_and_type([count, height, width, 3], np.uint8, *where)
         binding = session.io_binding()
-        binding.bind_ortvalue_input(PICTURE, picture)
-        for name, output in zip((HEATMAPS, PAFS), outputs, strict=True):
+        binding.bind_ortvalue_input(self.network.picture, picture)
+        for name, output in zip((self.network.heatmaps, self.network.pafs), outputs, strict=True):
             binding.bind_ortvalue_output(name, output)
         return _Bound(session, binding, picture, *outputs)
 
@@ -212,7 +212,7 @@ class _Net:
 
         def build() -> Any:
             session = self._new_session(height, width)
-            session.run(None, {PICTURE: black})  # the latest moment at which it compiles
+            session.run(None, {self.network.picture: black})  # the latest moment at which it compiles
             return session
 
         return EngineFolder(self._cache(height, width)).built(build)
@@ -225,7 +225,7 @@ class _Net:
             # Threads that spin while they wait would take the cores from decoding and grouping.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._family == TENSORRT:
-            for name, size in ((HEIGHT, height), (WIDTH, width)):
+            for name, size in ((self.network.height, height), (self.network.width, width)):
                 options.add_free_dimension_override_by_name(name, size)
         provider = PROVIDERS[self._family]
         try:
@@ -261,7 +261,7 @@ class _Net:
     def _tensorrt(self, height: int, width: int) -> dict[str, str]:
         """Give TensorRT's settings for one size and 1 to `batch` pictures; its engines are kept between runs."""
         folder = self._cache(height, width)
-        shapes = [f"{PICTURE}:{count}x{height}x{width}x3" for count in (1, self._batch)]
+        shapes = [f"{self.network.picture}:{count}x{height}x{width}x3" for count in (1, self._batch)]
         return {
             "device_id": str(self._gpu),
             "trt_fp16_enable": str(self._precision == "f16"),

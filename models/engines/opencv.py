@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.runtime import brief
 from posestream.models.engines.threaded import GPU_BATCH, Maps, ThreadedEngine
 from posestream.models.errors import EngineError
-from posestream.models.spec import NetworkSpec, OutputSpec
+from posestream.models.spec import NetworkSpec, OutputSpec, TensorLayout
 from posestream.models.weights import Weights
 
 __all__ = ["OpenCvEngine", "devices", "open_engine"]
@@ -76,6 +76,8 @@ class _Net:
         self._gpu = int(device.partition(":")[2]) if device.startswith(_CUDA_FAMILY) else None
         self._precision = "f32" if precision == "auto" else precision
         self._target = self._find_target(device, precision)
+        #: OpenCV keeps the order of axes that an ONNX file has; of TensorFlow's it makes its own, NCHW.
+        self._keeps_layout = weights.paths[0].suffix == ".onnx"
         self._net = self._read(weights)
         self._names = list(dict.fromkeys((spec.heatmaps.tensor, spec.pafs.tensor)))
 
@@ -95,6 +97,8 @@ class _Net:
         scale, shift = self._spec.input.scale, self._spec.input.shift
         # Its order is (value − mean) · scale; ours is value · scale + shift.
         blob = self._cv2.dnn.blobFromImages(images, scale, mean=(-shift / scale,) * 3)
+        if self._keeps_layout and self._spec.input.layout is TensorLayout.NHWC:
+            blob = np.ascontiguousarray(blob.transpose(0, 2, 3, 1))
         if self._gpu is not None:
             self._cv2.cuda.setDevice(self._gpu)  # the choice belongs to a thread
         self._net.setInput(blob)
@@ -108,7 +112,8 @@ class _Net:
 
     def _maps(self, outputs: dict[str, Any], output: OutputSpec) -> NDArray[np.floating]:
         maps: NDArray[np.float32] = outputs[output.tensor]
-        # OpenCV hands out its own NCHW order whatever the file says.
+        if self._keeps_layout and output.layout is TensorLayout.NHWC:
+            maps = maps.transpose(0, 3, 1, 2)
         return maps[:, output.first : output.first + output.count]
 
     def _find_target(self, device: str, precision: str) -> int | None:

@@ -14,6 +14,7 @@ from posestream.models.importers.caffe_file import read_blobs, read_prototxt
 from posestream.models.importers.caffe_graph import convert_caffe
 from posestream.models.importers.imported import Converted, find_maps
 from posestream.models.importers.openvino_graph import convert_openvino
+from posestream.models.importers.portable import made_portable
 from posestream.models.importers.record import ONNX_DEVICES, Origin, Record, install, known_origin
 from posestream.models.importers.spec_file import check_onnx, read_spec_file
 from posestream.models.importers.trial import try_network
@@ -74,16 +75,22 @@ def import_graph(wanted: Wanted, paths: tuple[Path, ...]) -> NetworkSpec:
 
 
 def import_onnx(wanted: Wanted, onnx: Path, spec_file: Path) -> NetworkSpec:
-    """Take an ONNX file of the user's own as it is, with a spec file that tells what it takes and gives.
+    """Take an ONNX file of the user's own, with a spec file that tells what it takes and gives.
+
+    It stays as it is, unless its numbers are such as few engines take: then they become float32.
 
     Raises:
         ModelError: a file cannot be read, or they do not fit each other.
     """
     record = read_spec_file(spec_file, wanted.name, onnx.name)
-    check_onnx(onnx, record)
+    model = check_onnx(onnx, record)
+    is_changed = made_portable(onnx, model, record.input)
 
     def make(path: Path) -> Record:
-        shutil.copyfile(onnx, path)
+        if is_changed:
+            path.write_bytes(model.SerializeToString(deterministic=True))
+        else:
+            shutil.copyfile(onnx, path)
         return record
 
     return install(wanted.name, make, wanted.folder or models_cache(), wanted.overwrite, check=try_network)

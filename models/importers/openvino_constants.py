@@ -28,6 +28,7 @@ _FOLDED: dict[str, Callable[..., Any]] = {
     "Add": np.add,
     "Subtract": np.subtract,
     "Divide": np.divide,
+    "Broadcast": np.broadcast_to,
 }
 
 
@@ -71,24 +72,42 @@ class Constants:
     def _ranges(self, op: Any) -> Ranges:
         return Ranges(*(self.of(source) for source in sources(op)[1:]))
 
+    def _shape(self, op: Any) -> NDArray[Any] | None:
+        """Give an operation's shape where no picture's size is in it: a constant's, and that of a shape."""
+        value = self.value(op)
+        if value is None and op.get_type_name() != "ShapeOf":
+            return None
+        return np.array(op.output(0).get_shape() if value is None else value.shape, np.int64)
+
     def _compute(self, op: Any, name: str) -> NDArray[Any] | None:
         kind = op.get_type_name()
         if kind == "Constant":
             values = np.array(op.data)
             return values.astype(np.float32) if values.dtype.kind == "f" else values
-        if kind != "FakeQuantize" and kind not in _FOLDED:
-            return None
-        first = self.value(sources(op)[0])
-        if first is None:
-            return None
+        if kind == "ShapeOf":
+            return self._shape(sources(op)[0])
         if kind == "FakeQuantize":
-            ranges, levels = self._ranges(op), op.get_attributes()["levels"]
-            self._quantized[name] = quantize_weights(first, ranges, levels, name)
-            return fake_quantize(first, ranges, levels)
-        others = [self.value(source) for source in sources(op)[1:]]
-        if any(other is None for other in others):
+            return self._rounded(op, name)
+        return self._folded(op, name) if kind in (*_FOLDED, "Concat") else None
+
+    def _rounded(self, op: Any, name: str) -> NDArray[Any] | None:
+        """Give constant weights as they are rounded to int8."""
+        values = self.value(sources(op)[0])
+        if values is None:
             return None
-        result: NDArray[Any] = np.asarray(_FOLDED[kind](first, *others))
+        ranges, levels = self._ranges(op), op.get_attributes()["levels"]
+        self._quantized[name] = quantize_weights(values, ranges, levels, name)
+        return fake_quantize(values, ranges, levels)
+
+    def _folded(self, op: Any, name: str) -> NDArray[Any] | None:
+        """Give what an operation makes of constants."""
+        kind = op.get_type_name()
+        given = [values for source in sources(op) if (values := self.value(source)) is not None]
+        if len(given) < len(sources(op)):
+            return None
+        if kind == "Concat":
+            return np.concatenate(given, op.get_attributes()["axis"])
+        result: NDArray[Any] = np.asarray(_FOLDED[kind](*given))
         quantized = self._quantized.get(sources(op)[0].get_friendly_name())
         # The weights of a depthwise convolution get their axis of groups by a Reshape; scales stay with the first one.
         if kind == "Reshape" and quantized is not None and result.shape[0] == len(quantized.scale):

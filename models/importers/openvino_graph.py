@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from posestream.models.engines.operations import sources
 from posestream.models.engines.runtime import brief, load_core
 from posestream.models.errors import ModelError
+from posestream.models.importers.frozen_graph import check_frozen_graph
 from posestream.models.importers.imported import Converted, Tensor
 from posestream.models.importers.onnx_graph import OnnxGraph
 from posestream.models.importers.openvino_constants import Constants
@@ -26,6 +27,8 @@ __all__ = ["convert_openvino"]
 _LOOKS = ((6, 7), (9, 8))
 #: Axes of NHWC in the order of NCHW, and back.
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
+#: Operations that make nothing of the picture: its end, and sizes, which only constants are made of.
+_NO_TENSORS = ("Result", "ShapeOf")
 #: Operations without attributes, and their names in ONNX.
 _PLAIN = {
     "Relu": "Relu",
@@ -50,6 +53,8 @@ def convert_openvino(paths: tuple[Path, ...], path: Path, multiple: int = 8, is_
     Raises:
         ModelError: it cannot be read, has an operation that is not known here, or pads unlike at different sizes.
     """
+    if paths[0].suffix == ".pb":
+        check_frozen_graph(paths[0])
     core = load_core()
     try:
         model = core.read_model(*paths)
@@ -92,7 +97,7 @@ class _Writer:
         """Convert every operation and write the file."""
         operations = self._model.get_ordered_ops()
         for op in operations:
-            if op.get_type_name() != "Result" and self._constants.value(op) is None:
+            if op.get_type_name() not in _NO_TENSORS and self._constants.value(op) is None:
                 self._tensors[op.get_friendly_name()] = self._node(op, op.get_type_name(), op.get_friendly_name())
         ends = [self._result(op) for op in operations if op.get_type_name() == "Result"]
         free = ("batch", "height", "width")
@@ -145,6 +150,8 @@ class _Writer:
         """Give an input's tensor; constant numbers become weights."""
         name = source.get_friendly_name()
         if name not in self._tensors:
+            if self._constants.value(source) is None:
+                raise unknown(source)
             self._tensors[name] = self._graph.weights(name, self._constants.of(source).astype(np.float32))
         return self._tensors[name]
 

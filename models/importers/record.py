@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posestream.models.errors import ModelError
@@ -22,8 +22,8 @@ ONNX_DEVICES = DEVICE_FAMILIES
 _CHUNK = 1 << 20
 
 
-#: What looks at a network and its files before they are installed.
-Check = Callable[[NetworkSpec, Sequence[Path]], None]
+#: What looks at a network and its files before they are installed, and gives the families of devices that run it.
+Check = Callable[[NetworkSpec, Sequence[Path]], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ def install(
         folder: the folder of networks, which gets a folder NAME.
         overwrite: replaces a network of this name that was imported before.
         suffix: what the file's name ends with.
-        check: is given the network and its files before anything is installed, and raises ModelError to refuse it.
+        check: is given the network and its files before anything is installed, tells which of the record's families
+            of devices run it, and raises ModelError to refuse it.
 
     Raises:
         ModelError: the name is taken, the record contradicts itself, or nothing can be written there.
@@ -114,8 +115,9 @@ def install(
             files = [main, *sorted(path for path in Path(scratch).iterdir() if path != main)]
             text = _checked(record).to_toml(files)
             spec = parse_registry(text)[name]
-            if check is not None:
-                check(spec, files)
+            if check is not None and (devices := check(spec, files)) != spec.devices:
+                text = replace(record, devices=devices).to_toml(files)
+                spec = parse_registry(text)[name]
             Path(scratch, RECORD).write_text(text, "utf-8")
             target.mkdir(exist_ok=True)
             # The record goes first and comes last, so that it never stands beside another file than its own.

@@ -63,8 +63,8 @@ def read_spec_file(path: Path, name: str, source: str) -> Record:
     )
 
 
-def check_onnx(path: Path, record: Record) -> None:
-    """Make sure that an ONNX file is whole and has what its spec file says.
+def check_onnx(path: Path, record: Record) -> Any:
+    """Make sure that an ONNX file is whole and has what its spec file says; give it as `onnx` reads it.
 
     Raises:
         ModelError: it is cut off or unsound, or lacks an output or its channels; the text says what it has.
@@ -95,6 +95,7 @@ def check_onnx(path: Path, record: Record) -> None:
         names = ", ".join(each.name for each in inputs)
         raise ModelError(f"{path} takes {len(inputs)} inputs instead of one picture: {names}")
     _check_input(path, inputs[0], record.input.layout)
+    return model
 
 
 def _check_input(path: Path, given: Any, layout: TensorLayout) -> None:

@@ -23,8 +23,13 @@ _log = logging.getLogger(__name__)
 _ANSWER_S = 2.0
 #: After so many requests without an answer live messages wait no longer.
 _TRIES = 3
+#: So many sources are asked about at a time: a publisher cuts off who sends it too much at once.
+_MOST_ASKED = 64
 #: A publisher that has not told its layout so long after the first message is none that can be asked, in seconds.
 _LAYOUT_S = 3.0
+#: What a subscription costs on the wire beside its topic at most (with CURVE), and what all may cost: a publisher cuts
+#: off who sends it more than 8 KB (`publish.porch`), the handshake included. In bytes.
+_WISH_BYTES, _MOST_BYTES = 64, 6 << 10
 #: Of messages that are none, so many are logged.
 _TOLD = 3
 
@@ -78,10 +83,15 @@ class SubscriberCore:
     @property
     def topics(self) -> list[bytes]:
         """What to subscribe to."""
+        everything = [b"poses/", b"status/", b"layout/"]  # the layout last: who is told it has been heard about all
         if self._sources is None:
-            return [b"poses/", b"status/", b"layout/"]  # the layout last: who is told it has been heard about all
-        names = [topic(source) for source in self._sources for topic in (poses_topic, source_status_topic)]
-        return [*(name.encode() for name in names), b"layout/"]
+            return everything
+        poses = [poses_topic(source).encode() for source in self._sources]
+        status = [source_status_topic(source).encode() for source in self._sources]
+        for wishes in ([*poses, *status], [*poses, b"status/"]):
+            if sum(len(wish) + _WISH_BYTES for wish in wishes) <= _MOST_BYTES:
+                return [*wishes, b"layout/"]
+        return everything  # those of others are passed over when they come
 
     def received(self, parts: Sequence[bytes]) -> list[Event]:
         """Take what a publisher sent."""
@@ -143,9 +153,11 @@ class SubscriberCore:
         if self._is_list_due and (self._list is None or now_s >= self._list.due_s):
             self._list = self._note(self._list)
             asked.append({"type": "list", "id": self._list.id})
+        on_the_way = sum(now_s < known.due_s for known in self._asked.values())
         for source, order in self._orders.items():
             known = self._asked.get(source)
-            if order.is_asking and (known is None or now_s >= known.due_s):
+            if on_the_way < _MOST_ASKED and order.is_asking and (known is None or now_s >= known.due_s):
+                on_the_way += 1
                 self._asked[source] = self._note(known)
                 order.asked()
                 place = order.place

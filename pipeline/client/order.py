@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from posestream.pipeline.publish.log import Position
@@ -51,8 +52,11 @@ class SourceOrder:
         self._waiting: deque[Mapping[str, Any]] = deque()
         #: True if there was nothing when it asked: whatever comes first may not be the first.
         self._was_empty = False
-        #: Of those, the first so many came before the request was sent: whatever is answered to it covers them.
+        #: Of those, the first so many came before the request was sent: who answers it began when they were out.
         self._covered = 0
+        #: Answers that wait until it is known whether live messages of another run come before them, each message with
+        #: the word whether nothing is missing before it but what its number tells.
+        self._pieces: deque[tuple[Mapping[str, Any], bool]] = deque()
         #: Where the publisher said that a run ended.
         self._end: Position | None = None
 
@@ -67,7 +71,7 @@ class SourceOrder:
     @property
     def place(self) -> Position | None:
         """The message that it wants next: where a request begins."""
-        return self._next
+        return _after(self._pieces[-1][0]) if self._pieces else self._next
 
     @property
     def has_waiting(self) -> bool:
@@ -114,32 +118,84 @@ class SourceOrder:
             is_last: True if the live messages follow.
             is_known: True if the publisher still knows the run that was asked for.
         """
-        events: list[Event] = []
-        for number, message in enumerate(messages):
-            # Between messages of one answer nothing is missing but what their numbers tell.
-            events += self._take(message, is_known=is_known or number > 0)
+        # Between messages of one answer nothing is missing but what their numbers tell.
+        self._pieces += [(message, is_known or number > 0) for number, message in enumerate(messages)]
+        runs = {message["run"] for message, _ in self._pieces}
+        if is_last and upcoming is not None:
+            runs.add(upcoming.run)
+        if self._must_hold(runs, is_last=is_last):
+            return self._take_pieces(runs, is_held=True)
+        is_known = is_known or bool(self._pieces)
+        events = self._take_pieces(runs)
         if is_last:
             self._was_empty = upcoming is None
             if upcoming is not None and self._is_late(upcoming):
-                events += self._skip_to(upcoming, is_known=is_known or bool(messages))
-            events += self._go_on()
+                given = self._take_before(upcoming, runs)
+                events += given
+                events += self._skip_to(upcoming, is_known=is_known and not given)
+            events += self._go_on(runs)
         return events
 
     def give_up(self) -> list[Event]:
         """Go on with what is there: nobody answers."""
+        events = self._take_pieces({message["run"] for message, _ in self._pieces})
         self._is_asking, self._covered = False, 0
-        events: list[Event] = []
         while self._waiting:
             events += self._take(self._waiting.popleft())
         return events
 
-    def _go_on(self) -> list[Event]:
-        """Take the live messages that waited, as far as nothing is missing before them."""
-        self._is_asking = False
-        for _ in range(self._covered):
-            self._waiting.popleft()
-        self._covered = 0
+    def _must_hold(self, runs: Set[str], *, is_last: bool) -> bool:
+        """True if live messages wait of a run that is neither the present one nor among those answered so far.
+
+        The rest of the answer tells whether that run is still to come, or is over and unknown to who answers; of
+        messages that came after the request only the next answer can tell.
+        """
+        untold = islice(self._waiting, self._covered if is_last else 0, None)
+        known = runs if self._next is None else runs | {self._next.run}
+        return bool(runs) and any(message["run"] not in known for message in untold)
+
+    def _take_pieces(self, runs: Set[str], *, is_held: bool = False) -> list[Event]:
+        """Give what was answered, if it is held then of the present run alone, and the live messages before it."""
         events: list[Event] = []
+        while self._pieces:
+            message, is_known = self._pieces[0]
+            if is_held and (self._next is None or message["run"] != self._next.run):
+                break
+            given = self._take_before(_place(message), runs, is_known=is_known)
+            events += given
+            events += self._take(message, is_known=is_known and not given)
+            self._pieces.popleft()
+        return events
+
+    def _take_before(self, place: Position, runs: Set[str], *, is_known: bool = False) -> list[Event]:
+        """Give the live messages that come before a place of an answer: who answers may not have them (any more)."""
+        events: list[Event] = []
+        while self._waiting:
+            own = _place(self._waiting[0])
+            if own.run == place.run:
+                is_before = own.n < place.n
+            elif self._next is not None and self._next.run in (own.run, place.run):
+                is_before = self._next.run == own.run
+            else:
+                is_before = own.run not in runs and self._covered > 0
+            if not is_before:
+                break
+            self._covered = max(0, self._covered - 1)
+            events += self._take(self._waiting.popleft(), is_known=is_known and own.run == place.run)
+        return events
+
+    def _go_on(self, runs: Set[str]) -> list[Event]:
+        """Take the live messages that waited, as far as nothing is missing before them.
+
+        Who answers could tell of those that came before the request if it knows their runs.
+        """
+        self._is_asking = False
+        events: list[Event] = []
+        for _ in range(self._covered):
+            message = self._waiting.popleft()
+            if message["run"] not in runs or self._next is None or message["run"] == self._next.run:
+                events += self._take(message)
+        self._covered = 0
         while self._waiting:
             if self._is_late(_place(self._waiting[0])):
                 self._is_asking = True
@@ -159,7 +215,7 @@ class SourceOrder:
         if self._next is not None and place.run == self._next.run and place.n < self._next.n:
             return []
         events: list[Event] = self._skip_to(place, is_known=is_known)
-        self._next = Position(place.run, place.n + 1)
+        self._next = _after(message)
         return [*events, message]
 
     def _skip_to(self, place: Position, *, is_known: bool) -> list[Event]:
@@ -175,6 +231,10 @@ class SourceOrder:
         if place.n > 0:
             events.append(Gap(self._source, place.run, 0, place.n - 1))
         return events
+
+
+def _after(message: Mapping[str, Any]) -> Position:
+    return Position(message["run"], message["n"] + 1)
 
 
 def _place(message: Mapping[str, Any]) -> Position:

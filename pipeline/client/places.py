@@ -73,8 +73,12 @@ def write_note(path: Path, descriptor: int, places: Mapping[str, Place]) -> None
         size = file.seek(0, os.SEEK_END)
         told = {"bytes": size, "checksum": _checksum(file, size), "places": places}
         new = _note_path(path).with_suffix(".new")
-        new.write_text(json.dumps(told), "utf-8")
-        new.replace(_note_path(path))
+        try:
+            new.write_text(json.dumps(told), "utf-8")
+            new.replace(_note_path(path))
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
 
 def _read_note(file: BinaryIO, path: Path) -> _Note:

@@ -10,7 +10,7 @@ from typing import Any
 from posestream.pipeline.client.places import Place, read_places, write_note
 from posestream.stages.errors import OutputError
 from posestream.stages.message import json_line
-from posestream.stages.output.sink import make_folder, output_errors, write_whole
+from posestream.stages.output.sink import append_whole, make_folder, output_errors
 
 __all__ = ["Recording"]
 
@@ -32,6 +32,8 @@ class Recording:
         self._path = path
         self._lines = 0
         make_folder(path.parent)
+        if path.is_fifo():
+            raise OutputError(f"cannot go on with {path}: it is a pipe, which keeps nothing; give the path of a file")
         with output_errors(path):
             # Append mode, so that what somebody else cuts off never leaves a hole of zeros.
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -54,7 +56,7 @@ class Recording:
             OutputError: it could not be written.
         """
         with output_errors(self._path):
-            write_whole(self._descriptor, json_line(dict(message)))
+            append_whole(self._descriptor, json_line(dict(message)))
         self._places[message["source"]] = (message["run"], message["n"])
         self._lines += 1
         if self._lines % _NOTED_LINES == 0:

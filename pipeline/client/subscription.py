@@ -50,6 +50,9 @@ class _Common:
     ) -> None:
         if isinstance(sources, str):
             raise SettingsError(f"sources={sources!r}: give a list of names")
+        for source, place in (after or {}).items():
+            if not (isinstance(place, tuple | list) and [type(part) for part in place] == [str, int]):
+                raise SettingsError(f"after[{source!r}]={place!r}: give the run and the number of the last message")
         self._core = SubscriberCore(sources, can_ask=replay, after=after or {}, clock=time.monotonic)
         self._on_gap = on_gap
         self._idle_s = idle_s

@@ -11,6 +11,8 @@ _log = logging.getLogger(__name__)
 
 #: So long after a publisher was heard nothing of a source is strange: a status tells of each once a second. In seconds.
 _PATIENCE_S = 5.0
+#: So many names are told at most, with how many there are besides.
+_TOLD = 20
 
 
 class Unheard:
@@ -42,7 +44,12 @@ class Unheard:
 
     def tell(self, others: Collection[str] | None) -> None:
         """Say once what is missing, and which sources there are; None: the publisher does not say."""
-        missing = ", ".join(sorted(self._missing))
-        there = "it does not say what it has" if others is None else f"it has {', '.join(sorted(others)) or 'none yet'}"
+        missing = _listed(self._missing)
+        there = "it does not say what it has" if others is None else f"it has {_listed(others) or 'none yet'}"
         _log.warning("nothing of %s was heard from the publisher within %g s; %s", missing, _PATIENCE_S, there)
         self._missing.clear()
+
+
+def _listed(names: Collection[str]) -> str:
+    told = ", ".join(sorted(names)[:_TOLD])
+    return f"{told} and {len(names) - _TOLD} more" if len(names) > _TOLD else told

@@ -31,6 +31,8 @@ class Wire:
     """The sockets of a subscription."""
 
     def __init__(self, context: zmq.Context[Any], address: str, core: SubscriberCore, guard: ConnectGuard) -> None:
+        if not isinstance(address, str):
+            raise SettingsError(f"address {address!r} is no text; write tcp://HOST:PORT")
         self._context = context
         self._address = address
         self._core = core

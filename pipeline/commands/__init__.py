@@ -26,10 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line and give the exit code."""
     try:
         with _terminations_as_interrupts():
-            # Libraries take a second to load, in which people press Ctrl-C too.
-            from posestream.pipeline.commands.program import run_words  # noqa: PLC0415
+            words = sys.argv[1:] if arguments is None else arguments
+            try:
+                # Libraries take a second to load, in which people press Ctrl-C too.
+                from posestream.pipeline.commands.program import run_words  # noqa: PLC0415
+            except ImportError as error:
+                from posestream.pipeline.commands.broken import tell_broken  # noqa: PLC0415 - it is seldom needed
 
-            return run_words(sys.argv[1:] if arguments is None else arguments)
+                return tell_broken(error, words)
+            return run_words(words)
     except KeyboardInterrupt:
         if sys.stderr is not None:
             sys.stderr.write("posestream: stopped before it began\n")

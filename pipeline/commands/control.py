@@ -117,7 +117,7 @@ def remove_command(context: click.Context, source: str) -> int:
 @click.argument("source")
 @click.pass_context
 def pause_command(context: click.Context, source: str) -> int:
-    """Take no frames from a source for a while: a file waits, a live one is let go."""
+    """Take no frames from a source for a while: a file or standard input waits, a camera is let go."""
     return int(context.obj().tell(PauseSource(source)))
 
 

@@ -26,7 +26,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--prototxt", type=_FILE, help="Caffe: the layers.")
 @click.option("--caffemodel", type=_FILE, help="Caffe: the weights.")
 @click.option("--graph", type=_FILE, help="A frozen graph (.pb), or OpenVINO's IR (.xml, with its .bin beside it).")
-@click.option("--onnx", type=_FILE, help="An ONNX file of your own, taken as it is.")
+@click.option("--onnx", type=_FILE, help="An ONNX file of your own.")
 @click.option("--spec", type=_FILE, help="ONNX: what it takes and gives, in TOML (configs/networks/own_onnx.toml).")
 @click.option("--scale", type=float, help="The network takes value·SCALE + SHIFT of 0…255.  [Caffe: 1/256]")
 @click.option("--shift", type=float, help="See --scale.  [Caffe: -0.5]")
@@ -39,7 +39,8 @@ def import_command(quiet: bool, **options: Any) -> None:
     if not quiet:
         with standard_output() as output:
             licence = f"{spec.licence}{' (asks for consent)' if spec.is_restricted else ''}"
-            output.print(Text(f"{spec.name}: {spec.layout_name}, stride {spec.stride}, licence: {licence}"))
+            told = f"{spec.layout_name}, stride {spec.stride}, for {', '.join(spec.devices)}; licence: {licence}"
+            output.print(Text(f"{spec.name}: {told}"))
 
 
 def _import(options: dict[str, Any]) -> NetworkSpec:

@@ -24,6 +24,8 @@ from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.security.guard import ConnectGuard
 from posestream.stages.errors import OutputError, SettingsError
 from posestream.stages.message import json_line
+from posestream.stages.output.sink import output_errors
+from posestream.stages.output.standard_output import StandardOutput
 
 __all__ = ["subscribe_command"]
 
@@ -94,7 +96,13 @@ def subscribe_command(
 
 @contextmanager
 def _until_nobody_reads() -> Iterator[Console]:
-    """Give standard output; a reader that has gone, such as `head`, has had enough, which is a usual end."""
+    """Give standard output; a reader that has gone, such as `head`, has had enough, which is a usual end.
+
+    Raises:
+        OutputError: it is closed, or cannot be written.
+    """
+    with output_errors("standard output"):
+        StandardOutput().close()
     try:
         with standard_output() as output:
             yield output

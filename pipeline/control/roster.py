@@ -80,7 +80,7 @@ class Roster:
             case ResumeSource(source):
                 return self._resume(source)
             case ListSources(first):
-                return self._list(max(0, first))
+                return self._list(first)
 
     def _add(self, table: str) -> Agreed:
         places = self._supervisor.places

@@ -19,6 +19,9 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?[^;]*(?:;.*extra == 
 #: The package, and extras for those who develop it.
 _PACKAGE, _DEVELOPERS = "posestream", ("test",)
 
+#: Packages that hold the same as another one: OpenCV's without windows, and with more modules.
+_INSTEAD = {"opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")}
+
 
 def look_at_software() -> list[Finding]:
     """Give Python, each package that must be there, and each extra."""
@@ -52,6 +55,9 @@ def _requirements() -> tuple[list[str], dict[str, list[str]]]:
 
 def _package(name: str) -> Finding:
     version = _version(name)
+    for other in _INSTEAD.get(name, ()) if version is None else ():
+        if (others := _version(other)) is not None:
+            version = f"{others} ({other})"
     if version is None:
         return Finding(_SECTION, name, State.ERROR, "is not installed", f"pip install {name}")
     return Finding(_SECTION, name, State.OK, version)

@@ -70,10 +70,8 @@ def run_lane(settings: Any, parent: Parent) -> ExitCode:
         except (SourceError, OutputError) as error:
             send(reports, _failure(config.source.name, error))
             return exit_code_of(error)
-        # What comes after it is no loading any more: the head has less patience.
-        _report(lane, reports, is_final=False)
         parent.watch({STOP: lane.stop, PAUSE: lane.pause, RESUME: lane.resume}, lane.abort)
-        # Whoever was not heard has taken no frame yet, and may be ended at once.
+        # Whoever was not heard still loads: it has taken no frame and may be ended at once, and the head is patient.
         _report(lane, reports, is_final=False)
         lane.start()
         _watch(lane, changed, reports)

@@ -14,6 +14,7 @@ from posestream.stages.errors import OutputError
 from posestream.stages.output.held import Held
 from posestream.stages.output.jsonl import JsonlSink
 from posestream.stages.output.sink import PictureSink, Sink
+from posestream.stages.resume import next_seq
 from posestream.stages.source.opening import SourceSettings, open_source
 
 __all__ = ["make_lane"]
@@ -47,6 +48,7 @@ def make_lane(
                 sink.note_taken(json.loads(plan.last_line or "null"))
         helds = _resumed([*sinks, *picture_sinks], opened.name, plan)
         plan = replace(plan, run=_run_of(helds) or plan.run)
+        opened = open_source(source, next_seq(helds, plan.first_seq))
     return Lane(plan, context, addresses, opened, sinks, picture_sinks, on_end, helds)
 
 

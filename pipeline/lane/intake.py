@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 
 import zmq
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 #: Where the newest frame wins, one that waits for a replica is replaced so many times before it would be too old: often
 #: enough to be fresh when its turn comes, and not so often that most of what was scaled is thrown away.
 _REFRESHES = 4
-#: How often it is replaced where it never is too old, in seconds.
+#: How long it waits at most before it is replaced, however old it may become, in seconds.
 _SLOWEST_REFRESH_S = 0.125
 
 
@@ -90,17 +91,22 @@ class DecodeLoop:
             send(out, FrameReady(frame.key.seq))
 
     def _next(self, frames: Iterator[Frame]) -> Frame | None:
-        if self._lane.info.is_live:
-            # A reader of its own decodes it; what is seen here is only how long its next frame was waited for.
+        if self._has_reader:
+            # What is seen here is only how long its next frame was waited for.
             return next(frames, None)
         with self._lane.progress.timed("decode"):
             return next(frames, None)
+
+    @property
+    def _has_reader(self) -> bool:
+        """True where a thread of the source's own decodes, and stands still while it is paused."""
+        return self._source.link.now is not None
 
     def _is_wanted(self) -> bool:
         """Wait until one more frame is wanted, so that a slow stage makes the source wait; False when stopping."""
         lane, timeout_s = self._lane, POLL_MS / 1000
         while not lane.stopping.is_set():
-            if lane.paused.is_set() and not lane.info.is_live:
+            if lane.paused.is_set() and not self._has_reader:
                 lane.stopping.wait(timeout_s)
             elif self._has_room(timeout_s):
                 return not lane.stopping.is_set()
@@ -111,8 +117,8 @@ class DecodeLoop:
         info, store = self._lane.info, self._lane.store
         if not info.keeps_newest:
             return store.wait_for_room(timeout_s)
-        max_age_s = info.max_age_s or _REFRESHES * _SLOWEST_REFRESH_S
-        return store.wait_for_turn(max_age_s / _REFRESHES, timeout_s)
+        refresh_s = min((info.max_age_s or math.inf) / _REFRESHES, _SLOWEST_REFRESH_S)
+        return store.wait_for_turn(refresh_s, timeout_s)
 
 
 class PreprocessLoop:

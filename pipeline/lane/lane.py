@@ -202,7 +202,7 @@ class Lane:
         self._source.link.stop()
 
     def pause(self) -> None:
-        """Take no frames until `resume`: a recorded source waits, a live one drops its connection."""
+        """Take no frames until `resume`: a recording and standard input wait, a camera's connection is dropped."""
         self._state.paused.set()
         self._source.link.pause()
 

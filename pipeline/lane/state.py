@@ -25,7 +25,7 @@ POLL_MS = 100
 #: Frames in flight beside those that replicas hold: being decoded, scaled, put in order and written.
 _WINDOW_OF_LANE = 4
 #: How long a source may take to give one more frame, or to open, when no more is wanted of it, in seconds.
-_LEAVE_S = 1.5
+_LEAVE_S = 1.0
 #: Frames over which the frame rate is taken.
 _RATE_FRAMES = 30
 
@@ -92,7 +92,7 @@ class LaneState:
         self.first_n = 0
         #: Set when the dispatcher knows the lane.
         self.may_begin = threading.Event()
-        #: Set while no frames are wanted: a recorded source waits, a live one drops its connection.
+        #: Set while no frames are wanted: a recording waits, a camera's connection is dropped.
         self.paused = threading.Event()
         #: Set when no more frames shall be taken.
         self.stopping = threading.Event()

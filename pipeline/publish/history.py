@@ -12,14 +12,14 @@ from filelock import FileLock, Timeout
 from posestream.pipeline.publish.disk_log import DiskLog
 from posestream.pipeline.publish.log import Entry, LogLimits, ReplayLog
 from posestream.stages.errors import OutputError, SettingsError
-from posestream.stages.output.sink import make_folder
+from posestream.stages.output.sink import make_folder, output_errors
 
 __all__ = ["History"]
 
 _log = logging.getLogger(__name__)
 
-#: The file whose lock says that a head writes here.
-_LOCK = "lock"
+#: The file whose lock says that a head writes here, named as no source can be; and how it was named before.
+_LOCK, _OLD_LOCK = "~lock", "lock"
 #: What a source may be called, and so the folder of its log.
 _NAME = re.compile(r"[a-z0-9_.-]+")
 
@@ -42,8 +42,8 @@ class History:
         self._logs: dict[str, ReplayLog] = {}
         self._disk: dict[str, DiskLog] = {}
         self._lock: FileLock | None = None
-        #: What kept the logs from being written; they go on in memory.
-        self.errors: list[OutputError] = []
+        #: What kept a source's log from being written; it goes on in memory, and those of others on disk.
+        self.errors: dict[str, OutputError] = {}
         if folder is not None:
             make_folder(folder)
             self._lock = _locked(folder)
@@ -71,7 +71,7 @@ class History:
             log = self._logs[source] = ReplayLog(self._limits)
         if not log.add(entry):
             return False
-        if self._folder is not None and not self.errors:
+        if self._folder is not None and source not in self.errors:
             self._write(source, entry, self._folder)
         return True
 
@@ -113,8 +113,8 @@ class History:
         try:
             disk.write(entry)
         except OutputError as error:
-            _log.error("%s; messages can be had again only until this process ends", error)
-            self.errors.append(error)
+            _log.error("%s; messages of %s can be had again only until this process ends", error, source)
+            self.errors[source] = error
 
 
 def _locked(folder: Path) -> FileLock:
@@ -124,4 +124,9 @@ def _locked(folder: Path) -> FileLock:
         lock.acquire()
     except Timeout as error:
         raise SettingsError(f"publish.log_folder {folder}: another run writes there; give another folder") from error
+    old = folder / _OLD_LOCK
+    if old.is_file() and not old.stat().st_size:
+        # A source of that name could have no folder beside it.
+        with output_errors(old):
+            old.unlink()
     return lock

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import zmq
+from zmq.utils import z85
 
 from posestream.stages.errors import SettingsError
 
@@ -18,6 +20,8 @@ __all__ = ["PUBLIC_ENDING", "SECRET_ENDING", "KeyPair", "read_pair", "read_publi
 PUBLIC_ENDING, SECRET_ENDING = ".key", ".key_secret"
 #: A key in ZeroMQ's printable form, Z85.
 _KEY = re.compile(r'^\s*(public|secret)-key\s*=\s*"([^"\s]{40})"\s*$', re.MULTILINE)
+#: How long a key is in bytes; in Z85 a quarter more.
+_KEY_BYTES = 32
 #: Largest file that is read as one of keys, in bytes.
 _MOST_BYTES = 1 << 16
 
@@ -90,6 +94,8 @@ def read_public(path: Path) -> bytes:
     found = _read(path)
     if "public" not in found:
         raise SettingsError(f"{path} holds no public key; give a file that ends with {PUBLIC_ENDING} (`keys new`)")
+    if not _is_z85(found["public"]):
+        raise SettingsError(f"{path}: its public key is damaged; get the file again, or make new keys (`keys new`)")
     return found["public"]
 
 
@@ -100,6 +106,14 @@ def _read(path: Path) -> dict[str, bytes]:
     except OSError as error:
         raise SettingsError(f"cannot read keys from {path}: {error.strerror}") from error
     return {kind: key.encode() for kind, key in _KEY.findall(text)}
+
+
+def _is_z85(key: bytes) -> bool:
+    """True if ZeroMQ can read a key in its printable form."""
+    try:
+        return len(z85.decode(key)) == _KEY_BYTES
+    except (KeyError, ValueError, struct.error):
+        return False
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -70,7 +70,7 @@ class LaneHandle(_Handle, Protocol):
     """A lane."""
 
     def pause(self) -> None:
-        """Take no frames until `resume`: a recorded source waits, a live one drops its connection."""
+        """Take no frames until `resume`: a recording and standard input wait, a camera's connection is dropped."""
 
     def resume(self) -> None:
         """Take frames again."""

@@ -129,6 +129,13 @@ class Lanes:
         """True from `pause` to `resume`."""
         return source in self._paused
 
+    def are_at_work(self, *, is_stopping: bool) -> bool:
+        """True while a lane has work to do; unless the run stops, also while one that died is to be followed.
+
+        One that has died since the last `watch` is to be followed, too: the run would end without its successor.
+        """
+        return any(slot.part.is_alive or (not is_stopping and _is_followed(slot)) for slot in self._slots)
+
     def watch(self, now_s: float) -> list[str]:
         """Start those again that died, end those that hang; give the sources that have ended since the last look."""
         for slot in self._slots:
@@ -186,6 +193,11 @@ class Lanes:
 def _end_silent(lane: LaneHandle) -> None:
     _log.warning("the lane of %s hangs; it is killed", lane.name)
     lane.kill()
+
+
+def _is_followed(slot: Slot[LaneHandle]) -> bool:
+    """True where another lane is to take the place of one that died."""
+    return slot.is_waiting or (slot.part.has_died and not slot.is_retired and not slot.is_exhausted)
 
 
 def _has_ended(slot: Slot[LaneHandle]) -> bool:

@@ -109,7 +109,7 @@ class Publishing:
     def errors(self) -> list[OutputError]:
         """What kept messages from being published, or logs from being written."""
         stopped = [] if self._part.error is None else [OutputError(f"publishing failed: {self._part.error}")]
-        return [*self._history.errors, *stopped, *self.porch.errors]
+        return [*self._history.errors.values(), *stopped, *self.porch.errors]
 
     def last(self, source: str) -> dict[str, Any]:
         """Give what a lane that goes on must know of the last message of a source; empty where there is none."""

@@ -101,7 +101,7 @@ class Supervisor:
             return False  # a lane that hangs would be waited for for ever; `close` ends it
         if self._lanes.is_open_ended and not self._is_stopping:
             return True
-        return any(slot.part.is_alive or (slot.is_waiting and not self._is_stopping) for slot in self._lanes)
+        return self._lanes.are_at_work(is_stopping=self._is_stopping)
 
     @property
     def is_taking(self) -> bool:

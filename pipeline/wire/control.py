@@ -49,9 +49,17 @@ class ResumeSource:
 
 @dataclass(frozen=True, slots=True)
 class ListSources:
-    """Tell of the sources that this run has or had, from this number on, as many as one answer holds."""
+    """Tell of the sources that this run has or had, from this number on, as many as one answer holds.
+
+    Raises:
+        ValueError: there is no such number; a run would not answer.
+    """
 
     first: int = 0
+
+    def __post_init__(self) -> None:
+        if self.first < 0:
+            raise ValueError(f"first = {self.first} is below 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from posestream.stages.items import Frame
 from posestream.stages.message import Message, json_line
 from posestream.stages.output.held import Held, lacks_all, was_written_since
 from posestream.stages.output.jsonl_held import cut_to_last_message
-from posestream.stages.output.sink import Ended, make_folder, output_errors, write_whole
+from posestream.stages.output.sink import Ended, append_whole, make_folder, output_errors
 from posestream.stages.output.standard_output import StandardOutput
 
 if TYPE_CHECKING:
@@ -54,22 +54,23 @@ class _Lines(Protocol):
 
 
 class _File:
-    """An open file that takes each line in one system call."""
+    """An open file that takes each line in one system call, and of one that does not fit nothing."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def write(self, lines: bytes) -> None:
-        write_whole(self._descriptor, lines)
+        append_whole(self._descriptor, lines)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
 
 class JsonlSink:
-    """Writes each message as one line, at once: a killed process leaves at most an unfinished last line.
+    """Writes each message as one line, at once.
 
-    Nothing is held back, so a reader that follows the file sees each frame as it ends.
+    A killed process leaves at most an unfinished last line, and a full disk none. Nothing is held back, so a reader
+    that follows the file sees each frame as it ends.
     """
 
     def __init__(self, settings: JsonlSettings) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from posestream.stages.errors import SettingsError
 from posestream.stages.items import Frame
-from posestream.stages.output.held import Held
+from posestream.stages.output.held import Held, lacks_all, was_written_since
 from posestream.stages.output.sink import Ended, PictureSink, Sink, output_errors
 
 if TYPE_CHECKING:
@@ -82,21 +82,25 @@ class SegmentedSink(Generic[SinkT]):
         """The files that are there."""
         return tuple(path for _, path in _segments(self._path))
 
-    def resume(self, source: str, since_s: float) -> Held | None:
+    def resume(self, source: str, since_s: float) -> Held:
         """Look at the last file that holds anything, and go on in a further one.
+
+        Files after it hold nothing and go, so that their numbers are given again. A recording that holds nothing lacks
+        everything.
 
         Raises:
             OutputError: it cannot be gone on with.
         """
-        self._goes_on = True
-        for number, path in reversed(list(_segments(self._path))):
+        found = list(_segments(self._path))
+        self._goes_on = any(was_written_since(path, since_s) for _, path in found)
+        for number, path in reversed(found if self._goes_on else []):
             held: Held | None = self._make(path).resume(source, since_s)
-            if path.exists():
-                self._number = max(self._number, number)
-            if held is None or held.next_seq or held.pictures:
-                self._held = held
+            if held is not None and (held.next_seq or held.pictures):
+                self._number, self._held = number, held
                 return held
-        return None
+            with output_errors(path):
+                path.unlink(missing_ok=True)
+        return Held(lacks_all)
 
     def open(self, info: SourceInfo) -> None:
         """Make ready; older files of the recording go, unless it is gone on with.

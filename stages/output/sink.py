@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -34,6 +34,7 @@ __all__ = [
     "check_writable",
     "make_folder",
     # failures
+    "append_whole",
     "output_errors",
     "write_whole",
 ]
@@ -215,6 +216,21 @@ def write_whole(descriptor: int, data: bytes) -> None:
     written = os.write(descriptor, data)
     while written < len(data):
         written += os.write(descriptor, memoryview(data)[written:])
+
+
+def append_whole(descriptor: int, record: bytes) -> None:
+    """Append a record to a file in one system call, or in more; of one that failed nothing stays, where it is a file.
+
+    Raises:
+        OSError: the system took less than all of it, with its reason.
+    """
+    size = os.fstat(descriptor).st_size
+    try:
+        write_whole(descriptor, record)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
 
 
 def _is_same(path: Path, other: Path) -> bool:

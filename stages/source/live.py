@@ -53,9 +53,11 @@ class LiveSource(ClosedAtExit):
     Args:
         settings: which source, and how patient.
         connect: makes the source of one connection.
-        is_lasting: False for what ends when its first connection does; a recording turns out to be one.
+        is_lasting: False for what ends when its first connection does; a recording turns out to be one. Its times are
+            its own, and while it is paused its reader stands still and keeps its connection.
         port: what a connection takes of this host, and the next one needs: one that gave frames is not given up while
             nothing at all comes there but ends by itself, and none is begun before the one before has let go.
+        passed: so many of its frames at the beginning the connection passes over.
         clock: reads both clocks.
     """
 
@@ -66,12 +68,14 @@ class LiveSource(ClosedAtExit):
         *,
         is_lasting: bool = True,
         port: Port | None = None,
+        passed: int = 0,
         clock: Callable[[], Stamp] = now,
     ) -> None:
         self._settings = settings
         self._connect = connect
         self._is_lasting = is_lasting
         self._port = port or NoPort()
+        self._passed = passed
         self._clock = clock
         self._name = settings.name or derive_names([settings.url])[0]
         #: Its connection: how it is, and what others wish of it.
@@ -81,6 +85,7 @@ class LiveSource(ClosedAtExit):
         self._times = EpochClock()
         self._info: SourceInfo | None = None
         self._attempt: _Attempt | None = None
+        self._has_ended = False
         self._retry_at_s = 0.0
         self._given_up_s = 0.0
         self._hung: list[Reader] = []
@@ -111,6 +116,9 @@ class LiveSource(ClosedAtExit):
             self._first.append(frame)
             if frame.picture is not None and self._info is not None:
                 return self._info
+        if self._passed and self._info is not None:
+            # Nothing is left of it.
+            return self._info
         raise SourceError(f"{redacted(self._settings.url)} gave no picture before it ended or was stopped")
 
     def frames(self) -> Iterator[Frame]:
@@ -120,7 +128,7 @@ class LiveSource(ClosedAtExit):
             SourceError: a recording ended early, or nothing more will ever come.
         """
         limit, seq = self._settings.max_frames, 0
-        while limit is None or seq < limit:
+        while limit is None or self._passed + seq < limit:
             frame = self._first.popleft() if self._first else self._next()
             if frame is None:
                 return
@@ -142,10 +150,8 @@ class LiveSource(ClosedAtExit):
     def _next(self) -> Frame | None:
         """Wait for the next frame; None when none will come."""
         with self.link.changed:
-            while not self.link.is_stopped:
-                if self.link.is_paused and self._attempt is not None:
-                    self._attempt.reader.give_up()
-                frame = None if self._attempt is None else self._attempt.reader.mailbox.take()
+            while not (self.link.is_stopped or self._has_ended):
+                frame = None if self._attempt is None else self._take(self._attempt)
                 if self._attempt is not None and frame is not None:
                     return self._arrived(self._attempt, frame)
                 if self.link.is_paused:
@@ -159,8 +165,23 @@ class LiveSource(ClosedAtExit):
                     self._look_at_silence(self._attempt)
             return None
 
+    def _take(self, attempt: _Attempt) -> Frame | None:
+        """Take a frame that has come; None where there is none, or it can wait until the source is paused no more."""
+        if not self.link.is_paused:
+            return attempt.reader.mailbox.take()
+        if not self._keeps(attempt):
+            attempt.reader.give_up()
+        info = attempt.reader.mailbox.info
+        return attempt.reader.mailbox.take() if info is None or info.is_live else None
+
+    def _keeps(self, attempt: _Attempt) -> bool:
+        """True where a pause does not end the connection, since another one would not go on where it was."""
+        info = attempt.reader.mailbox.info
+        return not self._is_lasting or (info is not None and not info.is_live)
+
     def _pause(self) -> None:
-        self._give_up()
+        if self._attempt is not None and not self._keeps(self._attempt):
+            self._give_up()
         self._retry_at_s = 0.0
         self._news.go(LinkPhase.PAUSED)
         self.link.changed.wait(_LOOK_S)
@@ -184,7 +205,7 @@ class LiveSource(ClosedAtExit):
         state = self.link.now
         why = state.why if state is not None and state.phase is LinkPhase.BACKING_OFF else ""
         self._news.go(LinkPhase.CONNECTING, why)
-        reader = Reader(self._name, self._connect, Mailbox(self.link.changed, self._clock))
+        reader = Reader(self._name, self._connect, Mailbox(self.link.changed, self._clock, self._is_held))
         self._attempt = _Attempt(reader, now_s)
         reader.start()
 
@@ -195,8 +216,9 @@ class LiveSource(ClosedAtExit):
             attempt.live_s = self._clock().mono_s
             self.link.connections += 1
             self._info = self._info or self._described(info)
-        self._news.go(LinkPhase.LIVE)
-        if not self.is_live:
+        if not self.link.is_paused:
+            self._news.go(LinkPhase.LIVE)
+        if not self._is_lasting:
             return frame
         epoch = self.link.connections - 1
         assert frame.pts is not None  # noqa: S101 - what comes by itself has times
@@ -208,7 +230,7 @@ class LiveSource(ClosedAtExit):
         self._is_lasting = self._news.is_lasting = self._is_lasting and info.is_live
         limit = self._settings.max_frames
         count = info.frame_count if limit is None else min(limit, info.frame_count or limit)
-        time_base = LIVE_TIME_BASE if info.is_live else info.time_base
+        time_base = LIVE_TIME_BASE if self._is_lasting else info.time_base
         return replace(info, name=self._name, frame_count=count, time_base=time_base)
 
     def _is_over(self, mailbox: Mailbox) -> bool:
@@ -222,7 +244,10 @@ class LiveSource(ClosedAtExit):
         # A fault in the program is no trouble with a line.
         is_bug = error is not None and not isinstance(error, SourceError)
         if is_bug or not self._is_lasting or (isinstance(error, LinkError) and error.is_final):
+            if mailbox.info is not None:
+                self._info = self._info or self._described(mailbox.info)
             self._give_up()
+            self._has_ended = True
             self._news.go(LinkPhase.ENDED if error is None else LinkPhase.FAILED, why)
             if error is not None:
                 raise error
@@ -232,6 +257,8 @@ class LiveSource(ClosedAtExit):
 
     def _look_at_silence(self, attempt: _Attempt) -> None:
         """Wait for something to come, and give up a connection that has been silent for too long."""
+        if self.link.now is not None and self.link.now.phase is LinkPhase.PAUSED:
+            self._news.go(LinkPhase.CONNECTING if attempt.live_s is None else LinkPhase.LIVE)
         waits = self._settings.reconnect
         heard_s, now_s = attempt.reader.mailbox.heard_s, self._clock().mono_s
         if attempt.live_s is None:
@@ -267,3 +294,6 @@ class LiveSource(ClosedAtExit):
             self._given_up_s = self._clock().mono_s
             self._hung.append(self._attempt.reader)
             self._attempt = None
+
+    def _is_held(self) -> bool:
+        return self.link.is_paused

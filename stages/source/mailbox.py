@@ -25,11 +25,19 @@ class Mailbox:
     Args:
         changed: guards everything here, and is notified of every change.
         clock: reads both clocks.
+        is_held: True while the reader shall read nothing; `changed` is notified when that changes.
     """
 
-    def __init__(self, changed: threading.Condition, clock: Callable[[], Stamp] = now) -> None:
+    def __init__(
+        self,
+        changed: threading.Condition,
+        clock: Callable[[], Stamp] = now,
+        is_held: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._changed = changed
         self._clock = clock
+        self._is_held = is_held
+        self._held_s = 0.0
         self._frames: deque[Frame] = deque()
         self._keeps_newest = False
         self._is_closed = False
@@ -47,10 +55,12 @@ class Mailbox:
     # the reader's side
 
     def stamp(self) -> Stamp:
-        """Read both clocks, and note that something came."""
+        """Read both clocks, and note that something came; not before the reader is held no more."""
+        if self._is_held():
+            self._wait_while_held()
         stamp = self._clock()
         self.heard_s = stamp.mono_s
-        return stamp
+        return Stamp(stamp.mono_s, stamp.wall_s, self._held_s)
 
     def opened(self, info: SourceInfo) -> None:
         """Tell that the source is open."""
@@ -92,6 +102,12 @@ class Mailbox:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+
+    def _wait_while_held(self) -> None:
+        with self._changed:
+            began_s = self._clock().mono_s
+            self._changed.wait_for(lambda: self._is_closed or not self._is_held())
+            self._held_s += self._clock().mono_s - began_s
 
     @property
     def _is_full(self) -> bool:

@@ -73,7 +73,9 @@ def _host(url: str) -> str:
         parts = urlsplit(redacted(url))
     except ValueError:
         return ""
-    return parts.hostname or PurePath(parts.path).stem
+    host = parts.hostname or PurePath(parts.path).stem
+    # What would be left of [::1] is a digit.
+    return f"ipv6-{host.strip(':')}" if host.startswith(":") else host
 
 
 def _stem(url: str) -> str:

@@ -18,13 +18,8 @@ from posestream.stages.source.port import UdpPort
 from posestream.stages.source.protocol import Source, SourceInfo
 from posestream.stages.source.settings import Kind, Policy, SourceSettings
 from posestream.stages.source.stamp import Stamp
-from posestream.stages.source.stream import (
-    STANDARD_INPUT,
-    StreamSource,
-    check_standard_input,
-    is_stream,
-    looks_live,
-)
+from posestream.stages.source.standard_input import STANDARD_INPUT, check_standard_input
+from posestream.stages.source.stream import StreamSource, is_stream, looks_live
 from posestream.stages.source.synthetic import SyntheticSource, is_synthetic
 from posestream.stages.source.video import VideoFileSource
 
@@ -66,15 +61,20 @@ def is_file_like(url: str) -> bool:
     return not (is_camera(url) or is_url(url) or is_synthetic(url) or is_standard_input(url))
 
 
-def open_source(settings: SourceSettings) -> Source:
+def open_source(settings: SourceSettings, passed: int = 0) -> Source:
     """Make the source that an address means; its `open` does the work and finds what is wrong.
+
+    Args:
+        settings: which source, and how it is read.
+        passed: so many frames at its beginning an earlier process took; a file at its own speed goes on behind them.
 
     Raises:
         SettingsError: something was asked for that this kind of source, or this machine, does not have.
     """
     check_hardware(settings.hwaccel)
     check_protocol(settings.url)
-    return _kind(settings.url)(settings)
+    make = _kind(settings.url)
+    return _played(settings, passed) if make is _video_file and settings.realtime else make(settings)
 
 
 def _camera(settings: SourceSettings) -> Source:
@@ -102,18 +102,22 @@ def _stream(settings: SourceSettings) -> Source:
 
 def _video_file(settings: SourceSettings) -> Source:
     settings.refuse("a file", "transport", "reconnect")
-    if not settings.realtime:
-        what = "a file that is read as fast as it goes; realtime = true plays it at its own speed"
-        if settings.kind is Kind.LIVE:
-            settings.refuse(what, "kind")
-        settings.refuse(what, "policy", "max_age_s")
-        return VideoFileSource(settings)
+    what = "a file that is read as fast as it goes; realtime = true plays it at its own speed"
+    if settings.kind is Kind.LIVE:
+        settings.refuse(what, "kind")
+    settings.refuse(what, "policy", "max_age_s")
+    return VideoFileSource(settings)
+
+
+def _played(settings: SourceSettings, passed: int) -> Source:
+    settings.refuse("a file", "transport", "reconnect")
     inner = _inner(settings)
 
     def connect(clock: Callable[[], Stamp]) -> Source:
-        return PacedSource(VideoFileSource(replace(inner, policy=Policy.AUTO), clock), inner, clock)
+        file = VideoFileSource(replace(inner, policy=Policy.AUTO), clock)
+        return PacedSource(file, inner, clock, passed=passed)
 
-    return LiveSource(settings, connect, is_lasting=False)
+    return LiveSource(settings, connect, is_lasting=False, passed=passed)
 
 
 def _inner(settings: SourceSettings) -> SourceSettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 
 from posestream.stages.items import Frame
 from posestream.stages.source.protocol import ClosedAtExit, Source, SourceInfo
@@ -15,6 +16,10 @@ __all__ = ["PacedSource"]
 
 #: A frame of which the newest wins is not inferred when it is older, in seconds.
 _MAX_AGE_S = 0.5
+#: Longest wait between two looks at the clock, which stands while the source is paused, in seconds.
+_LOOK_S = 0.05
+#: A frame that is due in less than this is due, in seconds.
+_SOON_S = 0.000_5
 
 
 class PacedSource(ClosedAtExit):
@@ -25,6 +30,7 @@ class PacedSource(ClosedAtExit):
         settings: what becomes of frames that come too fast.
         clock: reads both clocks.
         wait: waits for so many seconds.
+        passed: so many frames at the beginning are passed over: an earlier process took them.
     """
 
     def __init__(
@@ -33,11 +39,13 @@ class PacedSource(ClosedAtExit):
         settings: SourceSettings,
         clock: Callable[[], Stamp] = now,
         wait: Callable[[float], None] = time.sleep,
+        passed: int = 0,
     ) -> None:
         self._source = source
         self._settings = settings
         self._clock = clock
         self._wait = wait
+        self._passed = passed
 
     def __repr__(self) -> str:
         """Tell what is played."""
@@ -67,14 +75,19 @@ class PacedSource(ClosedAtExit):
 
     def frames(self) -> Iterator[Frame]:
         """Give each frame at its time, stamped with it."""
-        began_s = first_s = None
-        for frame in self._source.frames():
-            pts_s, now_s = frame.pts_s or 0.0, self._clock().mono_s
-            if began_s is None or first_s is None:
-                began_s, first_s = now_s, pts_s
-            self._wait(max(0.0, began_s + pts_s - first_s - now_s))
-            captured = self._clock()
+        offset_s = None
+        for frame in islice(self._source.frames(), self._passed, None):
+            pts_s = frame.pts_s or 0.0
+            if offset_s is None:
+                offset_s = self._clock().played_s - pts_s
+            captured = self._wait_until(offset_s + pts_s)
             yield replace(frame, captured_mono_s=captured.mono_s, captured_wall_s=captured.wall_s)
+
+    def _wait_until(self, due_s: float) -> Stamp:
+        """Wait until a frame is due, and give that instant."""
+        while (left_s := due_s - (captured := self._clock()).played_s) > _SOON_S:
+            self._wait(min(left_s, _LOOK_S))
+        return captured
 
     def close(self) -> None:
         """Let go of the file; may be called more than once."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ __all__ = ["Backoff", "ReconnectSettings"]
 _FACTOR = 2.0
 #: A wait is drawn between this part of it and the whole, so that cameras that were lost together do not come together.
 _LEAST_PART = 0.5
+#: Longer waits than a day are no waits, in seconds.
+_LONGEST_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,15 @@ class ReconnectSettings:
     connect_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_s <= self.max_s < math.inf:
+        if not 0 < self.min_s <= self.max_s <= _LONGEST_S:
             raise SettingsError(
-                f"reconnect: min_s = {self.min_s:g} and max_s = {self.max_s:g} are not 0 < min_s ≤ max_s"
+                f"reconnect: min_s = {self.min_s:g} and max_s = {self.max_s:g} are not 0 < min_s ≤ max_s ≤ a day"
             )
         for name in ("stall_s", "connect_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SettingsError(f"reconnect: {name} = {getattr(self, name):g} is not above 0")
+            if not 0 < getattr(self, name) <= _LONGEST_S:
+                raise SettingsError(
+                    f"reconnect: {name} = {getattr(self, name):g} is not above 0 and up to a day (86400)"
+                )
 
 
 class Backoff:

@@ -22,6 +22,8 @@ from posestream.stages.source.address import holds_port
 __all__ = ["LinkError", "link_error"]
 
 
+#: Schemes of which both sides talk before any video comes.
+_CONVERSATIONS = ("rtsp", "rtsps", "rtmp", "rtmps")
 #: Schemes with TLS, and what each is called without.
 _PLAIN = {"rtsps": "rtsp", "https": "http", "rtmps": "rtmp"}
 
@@ -64,7 +66,11 @@ def link_error(label: str, url: str, error: Exception, what: str = "cannot be op
         return LinkError(f"{label} {what}: {error}", is_final=True)
     reason = (error.strerror if isinstance(error, FFmpegError) else None) or "the address is not understood"
     if isinstance(error, InvalidDataError):
+        scheme = url.partition("://")[0].lower()
         reason = "what comes is no video that is known here, or it is damaged"
+        if scheme in _CONVERSATIONS:
+            # What it says is read before any video comes; FFmpeg tells so of an answer that breaks off, too.
+            reason = f"who listens there closed the connection without an answer, or does not speak {scheme.upper()}"
     if getattr(error, "errno", None) == errno.EIO:
         reason = _look_up_failure(url) or _encryption_failure(url) or _silence(url) or reason
     return LinkError(f"{label} {what}: {reason}")

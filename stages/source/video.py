@@ -20,7 +20,7 @@ from posestream.stages.source.ending import Promise, told_end
 from posestream.stages.source.hardware import accelerator
 from posestream.stages.source.settings import SourceSettings
 from posestream.stages.source.stamp import Stamp, now
-from posestream.stages.source.transport_stream import ends_in_mid_packet
+from posestream.stages.source.transport_stream import file_ends_in_mid_packet
 
 __all__ = ["VideoFileSource"]
 
@@ -86,10 +86,14 @@ class VideoFileSource(ContainerSource):
     def _check_ending(self) -> None:
         if self._decoder is not None:
             fault = told_end(self._promise, self._decoder, is_whole=self._settings.start_s <= 0)
-            if not fault and self._promise.is_endless and ends_in_mid_packet(self._file):
-                fault = "the file ends in the midst of a packet and seems to be cut off"
+            if not fault and self._promise.is_endless and self._ends_in_mid_packet():
+                fault = "it ends in the midst of a packet and seems to be cut off"
             if fault:
                 raise SourceError(f"{self._label} ended early: {fault}")
+
+    def _ends_in_mid_packet(self) -> bool:
+        """True if a transport stream's last packet is only begun."""
+        return file_ends_in_mid_packet(self._file)
 
     def _nothing(self) -> str:
         duration_s, start_s = self._promise.duration_s, self._settings.start_s

@@ -11,12 +11,14 @@ from posestream.models.engines import check_device, devices_of, nvidia, open_eng
 from posestream.models.errors import EngineError, InferenceError
 from posestream.models.weights import Weights
 
+from .own_network import write_own
+
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
 onnx = pytest.importorskip("onnx", reason="the extra is not installed: pip install -e '.[onnxruntime]'")
 
 from posestream.models.engines import onnxruntime as module  # noqa: E402 - it needs what is looked for above
 from posestream.models.engines.onnx_file import onnx_file  # noqa: E402
-from posestream.models.engines.onnx_picture import PICTURE, fitted  # noqa: E402
+from posestream.models.engines.onnx_picture import fitted  # noqa: E402
 from posestream.models.engines.onnxruntime import OnnxRuntimeEngine  # noqa: E402
 
 
@@ -54,6 +56,39 @@ def test_maps_are_those_of_the_network(kind, request, picture, wait, cache):
     assert len(list(cache.rglob("*.onnx"))) == (0 if kind == "tiny_onnx" else 1)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"opset": 7},
+        {"opset": 9},
+        {"picture": "posestream_picture"},
+        {"picture": "picture", "between": "picture_0"},
+        {"between": "posestream_picture"},
+        {"output": "posestream_heatmaps"},
+        {"output": "posestream_pafs"},
+        {"node": "posestream_picture_Cast"},
+        {"between": "posestream__pafs_part", "node": "posestream_pafs_part"},
+    ],
+    ids=str,
+)
+def test_old_files_and_any_names_are_run(odd, tiny_onnx, picture, wait):
+    """An ONNX file of old operators, or with the very names that are added to it, gives its own numbers."""
+    kernel = write_own(tiny_onnx.weights.paths[0], **odd)
+    tensor = odd.get("output", "maps")
+    spec = dataclasses.replace(
+        tiny_onnx.spec,
+        heatmaps=dataclasses.replace(tiny_onnx.spec.heatmaps, tensor=tensor),
+        pafs=dataclasses.replace(tiny_onnx.spec.pafs, tensor=tensor),
+    )
+    engine = OnnxRuntimeEngine(spec, tiny_onnx.weights)
+    engine.submit([0], [picture(64, 72)])
+    (done,) = wait(engine)
+    engine.close()
+    heatmaps, pafs = dataclasses.replace(tiny_onnx, spec=spec, kernel=kernel).expected(picture(64, 72))
+    np.testing.assert_allclose(done.heatmaps_chw, heatmaps, atol=2e-4)
+    np.testing.assert_allclose(done.pafs_chw, pafs, atol=2e-4)
+
+
 @pytest.mark.parametrize("level", ["DISABLE_ALL", "ENABLE_BASIC"])
 @pytest.mark.parametrize("kind", ["tiny_onnx", "tiny_one", "tiny_two"])
 def test_picture_goes_into_a_cast(kind, level, request, tmp_path):
@@ -62,11 +97,10 @@ def test_picture_goes_into_a_cast(kind, level, request, tmp_path):
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}")
     options.optimized_model_filepath = str(tmp_path / "rewritten.onnx")
-    onnxruntime.InferenceSession(
-        fitted(*onnx_file(tiny.spec, tiny.weights, is_float=True)).model, options, providers=["CPUExecutionProvider"]
-    )
+    network = fitted(*onnx_file(tiny.spec, tiny.weights, is_float=True))
+    onnxruntime.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
     graph = onnx.load(tmp_path / "rewritten.onnx").graph
-    assert [node.op_type for node in graph.node if PICTURE in node.input] == ["Cast"]
+    assert [node.op_type for node in graph.node if network.picture in node.input] == ["Cast"]
 
 
 def test_maps_belong_to_the_receiver(tiny_onnx, picture, wait):
@@ -231,8 +265,8 @@ def test_tensorrt_keeps_its_engines_by_network_device_and_shape(fake, tiny_one, 
     (first, first_options), (second, _) = fake.providers[0]
     assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
     assert (first_options["trt_fp16_enable"], first_options["device_id"]) == ("True", "1")
-    assert first_options["trt_profile_min_shapes"] == "picture:1x64x64x3"
-    assert first_options["trt_profile_max_shapes"] == "picture:2x64x64x3"
+    assert first_options["trt_profile_min_shapes"] == "posestream_picture:1x64x64x3"
+    assert first_options["trt_profile_max_shapes"] == "posestream_picture:2x64x64x3"
     folders = [Path(providers[0][1]["trt_engine_cache_path"]) for providers in fake.providers]
     assert all(folder.is_dir() and folder.is_relative_to(cache) for folder in folders)
     assert [folder.name.partition("-")[2] for folder in folders] == ["2x64x64-f16", "2x64x96-f16"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,10 @@ from posestream.models.engines import available_devices, device_family, open_eng
 from posestream.models.engines.opencv import OpenCvEngine
 from posestream.models.errors import EngineError, InferenceError, ModelError
 from posestream.models.registry import load_registry
+from posestream.models.spec import TensorLayout
 from posestream.models.weights import Weights
+
+from .own_network import write_own
 
 
 def test_maps_are_those_of_the_network(tiny_onnx, picture, wait):
@@ -24,6 +28,28 @@ def test_maps_are_those_of_the_network(tiny_onnx, picture, wait):
         np.testing.assert_allclose(done.heatmaps_chw, heatmaps, atol=2e-4)
         np.testing.assert_allclose(done.pafs_chw, pafs, atol=2e-4)
         assert done.heatmaps_chw.flags.owndata
+    engine.close()
+
+
+@pytest.mark.parametrize(("is_nhwc_in", "is_nhwc_out"), [(True, False), (False, True), (True, True)])
+def test_axes_are_those_of_the_file(tiny_onnx, picture, wait, is_nhwc_in, is_nhwc_out):
+    """An ONNX file whose picture or maps have their channels last gives the same maps as one that has them first."""
+    pytest.importorskip("onnx", reason="the extra is not installed: pip install -e '.[import]'")
+    kernel = write_own(tiny_onnx.weights.paths[0], is_nhwc_in=is_nhwc_in, is_nhwc_out=is_nhwc_out)
+    taken, given = (TensorLayout.NHWC if each else TensorLayout.NCHW for each in (is_nhwc_in, is_nhwc_out))
+    spec = dataclasses.replace(
+        tiny_onnx.spec,
+        input=dataclasses.replace(tiny_onnx.spec.input, layout=taken),
+        heatmaps=dataclasses.replace(tiny_onnx.spec.heatmaps, layout=given),
+        pafs=dataclasses.replace(tiny_onnx.spec.pafs, layout=given),
+    )
+    engine = OpenCvEngine(spec, tiny_onnx.weights)
+    for size in ((64, 72), (104, 88)):
+        engine.submit([0], [picture(*size)])
+        (done,) = wait(engine)
+        heatmaps, pafs = dataclasses.replace(tiny_onnx, spec=spec, kernel=kernel).expected(picture(*size))
+        np.testing.assert_allclose(done.heatmaps_chw, heatmaps, atol=2e-4)
+        np.testing.assert_allclose(done.pafs_chw, pafs, atol=2e-4)
     engine.close()
 
 

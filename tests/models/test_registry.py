@@ -5,7 +5,7 @@ import pytest
 from posestream.models.engines import _ENGINES
 from posestream.models.errors import ModelError
 from posestream.models.layout import LAYOUTS
-from posestream.models.registry import find_network, load_registry, parse_registry
+from posestream.models.registry import find_network, packaged_registry, parse_registry
 from posestream.models.spec import DEVICE_FAMILIES, Access
 
 ENTRY = """
@@ -27,7 +27,7 @@ files = [{ name = "net.xml", digest = "md5:00000000000000000000000000000000", so
 
 def test_networks_come_in_the_order_of_preference():
     """The registry holds the networks of the design, the fastest first."""
-    assert list(load_registry()) == [
+    assert list(packaged_registry()) == [
         "human-pose-estimation-0001-int8",
         "mobilenet-thin",
         "openpose-mpi",
@@ -36,7 +36,7 @@ def test_networks_come_in_the_order_of_preference():
     ]
 
 
-@pytest.mark.parametrize("spec", load_registry().values(), ids=str)
+@pytest.mark.parametrize("spec", packaged_registry().values(), ids=str)
 def test_entry_fits_its_layout(spec):
     """Every entry's channels are those of its layout, and its digests, devices and licence are told."""
     layout = LAYOUTS[spec.layout_name]
@@ -59,7 +59,7 @@ def test_entry_fits_its_layout(spec):
 )
 def test_outputs_cover_all_channels(name, channels):
     """Heatmaps and PAFs of one tensor make up all of its channels; the int8 network has a tensor for each."""
-    spec = load_registry()[name]
+    spec = packaged_registry()[name]
     if channels is None:
         assert spec.heatmaps.tensor != spec.pafs.tensor
     else:
@@ -70,14 +70,14 @@ def test_outputs_cover_all_channels(name, channels):
 
 def test_openpose_input_is_centred():
     """CMU's networks take x/256 − 0.5, and the small ones take 0…255 as it is."""
-    registry = load_registry()
+    registry = packaged_registry()
     assert (registry["openpose-coco"].input.scale, registry["openpose-coco"].input.shift) == (1 / 256, -0.5)
     assert (registry["mobilenet-thin"].input.scale, registry["mobilenet-thin"].input.shift) == (1.0, 0.0)
 
 
 def test_unknown_name_gets_the_nearest():
     """A misspelt name is answered with the nearest known one, a name like none with all there are."""
-    registry = load_registry()
+    registry = packaged_registry()
     with pytest.raises(ModelError, match="did you mean 'mobilenet-thin'"):
         find_network("mobilenet_thin", registry)
     with pytest.raises(ModelError, match="did you mean 'openpose-coco'"):

@@ -91,19 +91,6 @@ def test_a_successor_that_still_loads_is_killed_and_told(tmp_path: Path) -> None
     assert str(report.error) == "the lane of door had died, and was stopped before it went on"
 
 
-@needs_signals
-def test_a_lane_that_loads_long_does_not_hang(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Before its first word a lane has more time than between two: many that start at once load for long."""
-    supervisor = start_processes(tmp_path / "a.jsonl")
-    (lane,) = supervisor.lanes
-    freeze(lane)
-    monkeypatch.setattr("posestream.pipeline.lane.process.SILENCE_S", 0.0)
-    assert not lane.is_silent
-    monkeypatch.setattr("posestream.pipeline.lane.process._FIRST_WORD_S", 0.0)
-    assert lane.is_silent
-    assert stop(supervisor).exit_code is ExitCode.DONE
-
-
 def test_frames_whose_engine_still_loads_are_dropped_at_once(
     runs: Runs, workshop: Workshop, pictures: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -324,3 +324,11 @@ def test_a_password_under_a_wrong_key_is_not_told(table: dict[str, Any]) -> None
 def test_numbers_of_a_source_are_told() -> None:
     """A number that does not fit is told as it is."""
     assert "source.0.step = 1.5" in wrong({"source": [{"url": "rtsp://door/live", "step": 1.5}]})
+
+
+@pytest.mark.parametrize("table", [{"log_folder": "replay"}, {"replay": ["tcp://127.0.0.1:5557"]}])
+def test_what_belongs_to_publishing_is_refused_without_it(table: dict[str, object]) -> None:
+    """A log for replay, or where to ask for it, is no setting that may be ignored in silence."""
+    with pytest.raises(SettingsError, match=f"publish.{next(iter(table))} .*is given without publish.addresses"):
+        Settings.parse({"publish": table})
+    Settings.parse({"publish": table | {"addresses": ["tcp://127.0.0.1:5556"]}})

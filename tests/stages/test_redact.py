@@ -53,6 +53,7 @@ def test_a_password_is_nowhere(scheme: str, user: str, password: str, host: str,
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
+        ("ipc://@abstract", "ipc://@abstract"),
         ("rtsps://10.0.0.1:7441/AbCdEf123456gh?enableSrtp", "rtsps://10.0.0.1:7441/…?…"),
         ("http://cam/550e8400-e29b-41d4-a716-446655440000/live", "http://cam/…/live"),
         ("rtsp://cam/QWRTZPLMKNBVCXYA/1", "rtsp://cam/…/1"),

@@ -18,7 +18,7 @@ def test_caffe_network_is_imported_and_listed(tmp_path, capsys):
     prototxt, caffemodel = write(two_branches(1, 16, 28, 32), tmp_path)
     words = ["--name", "mine", "--layout", "openpose-15", "--prototxt", str(prototxt), "--caffemodel", str(caffemodel)]
     assert main(["models", "import", *words]) == 0
-    assert capsys.readouterr().out.startswith("mine: openpose-15, stride 8, licence: not told")
+    assert capsys.readouterr().out.startswith("mine: openpose-15, stride 8, for cpu, intel-gpu, npu, opencv-cpu, ")
     assert main(["models", "list"]) == 0
     assert any(line.startswith("mine ") for line in capsys.readouterr().out.splitlines())
     assert main(["models", "info", "mine"]) == 0

@@ -8,10 +8,12 @@ import pytest
 
 from posestream.models.engines.runtime import load_core, load_openvino
 from posestream.models.errors import ModelError
-from posestream.models.importers import Wanted, import_graph
+from posestream.models.importers import Wanted, import_caffe, import_graph
 from posestream.models.importers.openvino_graph import convert_openvino
 from posestream.models.registry import load_registry
 from posestream.models.weights import WeightStore
+
+from .architectures import two_branches, write
 
 SHARED = Path(__file__).parents[4] / "shared"
 
@@ -99,13 +101,56 @@ def test_graph_is_imported_with_its_record(same_pads, tmp_path):
     assert load_registry([tmp_path / "models"])["mine"] == spec
 
 
-def test_damaged_graph_is_one_line(tmp_path):
-    """A file that is no network is refused in one line."""
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_graph_that_openvino_saved_of_onnx_is_converted(tmp_path, is_compressed):
+    """An IR saved of an ONNX file, whose biases are brought to shape by operations, gives its numbers as ONNX again."""
+    import_caffe(
+        Wanted("made", "openpose-15", folder=tmp_path / "models"), *write(two_branches(1, 16, 28, 32), tmp_path)
+    )
+    path = tmp_path / "saved.xml"
+    read = load_core().read_model(tmp_path / "models" / "made" / "made.onnx")
+    load_openvino().save_model(read, path, compress_to_fp16=is_compressed)
+    convert_openvino((path, path.with_suffix(".bin")), tmp_path / "again.onnx")
+    image = picture(64, 88) / 256 - 0.5
+    (expected,) = compute((path,), image).values()
+    (got,) = compute((tmp_path / "again.onnx",), image).values()
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+def test_sizes_of_the_picture_are_no_constants(tmp_path):
+    """A network that computes with its picture's size is refused by the operation's name."""
+    openvino = load_openvino()
+    ops = openvino.opset13
+    image = ops.parameter([1, 3, -1, -1], np.float32, name="image")
+    sizes = ops.convert(ops.shape_of(image), "f32")
+    maps = ops.convolution(image, ops.constant(np.ones((44, 3, 8, 8), np.float32)), [8, 8], [0, 0], [0, 0], [1, 1])
+    maps = ops.add(maps, ops.reduce_sum(sizes, ops.constant([0]), True))
+    path = tmp_path / "sized.xml"
+    openvino.save_model(openvino.Model([ops.result(maps)], [image], "sized"), path, compress_to_fp16=False)
+    with pytest.raises(ModelError, match=r"(ShapeOf|ReduceSum|Convert), which cannot be converted") as caught:
+        convert_openvino((path, path.with_suffix(".bin")), tmp_path / "sized.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"nothing of the kind", "it is damaged, or no frozen graph"),
+        (b"", "it is empty"),
+        (b"\x0a\x05abcde" * 3 + b"\x22\x02\x08", "it is cut off"),
+        (b"\x0a\x05abcde\x0a", "it is damaged, or no frozen graph"),
+        (b"\x0a" + b"\xff" * 20, "it is damaged, or no frozen graph"),
+    ],
+    ids=["other", "empty", "cut", "cut in a number", "no number"],
+)
+def test_damaged_graph_is_one_line(tmp_path, capfd, content, said):
+    """A file that is no network, or a part of one, is refused in one line, and OpenVINO's reader adds none to it."""
     path = tmp_path / "net.pb"
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ModelError, match=r"cannot read .*net\.pb") as caught:
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"cannot read .*net\.pb: {said}") as caught:
         convert_openvino((path,), tmp_path / "net.onnx")
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_mobilenet_thin_agrees(tmp_path):

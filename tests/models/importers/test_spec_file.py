@@ -187,6 +187,10 @@ def test_names_are_not_taken_twice(onnx_file, spec_file, tmp_path):
         import_onnx(Wanted("mobilenet-thin", "", folder=folder), onnx_file, spec_file)
     with pytest.raises(ModelError, match="use lower-case letters"):
         import_onnx(Wanted("../Mine", "", folder=folder), onnx_file, spec_file)
+    with pytest.raises(ModelError, match="--model auto chooses a network by itself"):
+        import_onnx(Wanted("auto", "", folder=folder), onnx_file, spec_file)
+    with pytest.raises(ModelError, match="network name aaaaaaaaaaaaaaaaaaaa…: use at most 100 letters"):
+        import_onnx(Wanted("a" * 300, "", folder=folder), onnx_file, spec_file)
     assert sorted(path.name for path in folder.iterdir()) == ["mine"]
 
 

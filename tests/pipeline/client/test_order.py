@@ -27,6 +27,7 @@ class Publisher:
         self.order = order
         self.log = log
         self.published: list[tuple[str, int]] = []
+        self.received: set[tuple[str, int]] = set()
         self.events: list[Event] = []
         self.has_request = False
 
@@ -35,6 +36,7 @@ class Publisher:
         self.log.add(Entry(run, n, 0.0, msgpack.packb(message(run, n))))
         self.published.append((run, n))
         if not is_lost:
+            self.received.add((run, n))
             self.events += self.order.live(message(run, n))
 
     def ask(self) -> None:
@@ -91,6 +93,40 @@ def messages(events: Sequence[Event]) -> list[tuple[str, int]]:
 
 
 _STEPS = st.lists(st.sampled_from(["ok", "ok", "lost", "ask", "answer", "tell", "restart"]), max_size=80)
+_HEADS = st.lists(st.sampled_from(["ok", "ok", "ok", "lost", "ask", "answer", "tell", "head"]), max_size=60)
+
+
+@settings(max_examples=500)
+@given(
+    steps=_HEADS, place=st.sampled_from([None, Position("run0", 0), Position("run0", 2)]), held=st.sampled_from([4, 50])
+)
+def test_what_was_received_is_given_whoever_answers(steps: list[str], place: Position | None, held: int) -> None:
+    """Publishers that know nothing of those before them take no message that has come, and gaps tell of all others."""
+    publisher = Publisher(SourceOrder("door", place, can_ask=True), ReplayLog(LogLimits(messages=held)))
+    run, n = 0, 0
+    for step in steps:
+        if step == "head":
+            run, n, publisher.log = run + 1, 0, ReplayLog(LogLimits(messages=held))
+        elif step == "ask":
+            publisher.ask()
+        elif step == "answer":
+            publisher.answer()
+        elif step == "tell":
+            publisher.tell()
+        else:
+            publisher.publish(f"run{run}", n, is_lost=step == "lost")
+            n += 1
+    publisher.publish(f"run{run}", n, is_lost=True)
+    publisher.tell()
+    for _ in range(2 * len(steps) + 4):
+        publisher.answer()
+
+    assert not publisher.order.is_asking
+    told = given_out(publisher.events)
+    assert told == sorted(set(told))
+    begin = ("", 0) if place is None else (place.run, place.n)
+    assert {one for one in publisher.received if one >= begin} <= set(messages(publisher.events))
+    assert untold(publisher) == []
 
 
 @settings(max_examples=300)

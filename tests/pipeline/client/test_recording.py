@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from posestream.pipeline.client import recording
 from posestream.pipeline.client.recording import Recording
 from posestream.stages.errors import OutputError
 from posestream.stages.message import json_line
+
+from ...stages.output.test_jsonl import fill_up  # noqa: TID252 — tests are no package
 
 
 def message(source: str, n: int, run: str = "a", **more: Any) -> dict[str, Any]:
@@ -84,3 +88,32 @@ def test_lines_of_another_writer_are_read_too(tmp_path: Path) -> None:
     path.write_text(json.dumps({"what": 5}) + "\n")
     with pytest.raises(OutputError, match="does not hold messages"):
         Recording(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """What keeps nothing cannot be gone on with; to read it would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="it is a pipe"):
+        Recording(tmp_path / "pipe")
+
+
+def test_a_full_disk_leaves_whole_lines_and_nothing_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the line that did not fit nothing stays, and neither does a note that could not be written."""
+    path = tmp_path / "heard.jsonl"
+    made = Recording(path)
+    made.write(message("door", 0))
+    whole = path.read_bytes()
+    fill_up(monkeypatch)
+    with pytest.raises(OutputError, match="No space left on device"):
+        made.write(message("door", 1))
+    assert path.read_bytes() == whole
+
+    def write_text(path: Path, *_: object) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    with pytest.raises(OutputError, match="No space left on device"):
+        made.close()
+    assert list(tmp_path.iterdir()) == [path]

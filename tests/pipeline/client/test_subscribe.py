@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -397,3 +397,25 @@ def test_a_client_whose_key_is_turned_away_says_so_and_tries_again(
     told = [record.getMessage() for record in caplog.records if "does not allow this client's key" in record.message]
     assert len(told) == 1
     assert stand.address in told[0]
+
+
+@pytest.mark.parametrize("start", [subscribe, subscribe_async])
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ({"address": 5}, "address 5 is no text"),
+        ({"address": "ipc://none", "sources": "door"}, "give a list of names"),
+        ({"address": "ipc://none", "after": {"door": 5}}, r"after\['door'\]=5: give the run and the number"),
+        ({"address": "ipc://none", "after": {"door": ("a", "5")}}, "give the run and the number"),
+    ],
+)
+def test_what_is_no_word_of_a_subscription_is_told(
+    start: Callable[..., object], words: dict[str, object], why: str
+) -> None:
+    """A mistake in the call is one line about the argument."""
+
+    async def begin() -> None:
+        start(**words)
+
+    with pytest.raises(SettingsError, match=why):
+        asyncio.run(begin())

@@ -165,3 +165,9 @@ def test_nobody_there() -> None:
         ask("ipc:///nowhere/control", ListSources(), patience_s=0.2)
     with pytest.raises(SettingsError, match="cannot connect to nonsense"):
         ask("nonsense", ListSources())
+
+
+def test_a_list_from_below_its_beginning() -> None:
+    """A question that no run would answer is refused where it is made, so that nobody waits for an answer."""
+    with pytest.raises(ValueError, match="first = -3 is below 0"):
+        ListSources(-3)

@@ -420,8 +420,8 @@ def test_stopped_a_run_begins_on_no_more_live_frames() -> None:
     stopped = [dropped("door", seq, Stage.DISPATCH, Reason.STOPPED) for seq in range(3)]
     assert made.wind_down(1.0) == stopped[1:2]
     assert take(made, "door", 2) == []
-    assert made.wind_down(2.0) == made.tick(2.4) == []
-    assert made.tick(2.5) == [stopped[0], Finish("door")]
+    assert made.wind_down(1.5) == made.tick(1.9) == []
+    assert made.tick(2.0) == [stopped[0], Finish("door")]
     # The replica works on it all the same, for nobody.
     assert made.result("r1", FrameKey("door", 0), 3.0, 4.0) == [Assign("r1", (FrameKey("file", 0),))]
 

@@ -56,6 +56,8 @@ def test_packages_are_told_with_their_extras(monkeypatch):
     found = by_name(software.look_at_software())
     assert found["python"].state is State.OK
     assert found["numpy"].state is State.OK
+    monkeypatch.setattr(software, "_INSTEAD", {"nowhere": ("not-there", "numpy")})
+    assert by_name(software.look_at_software())["nowhere"].text.endswith(" (numpy)")
     assert (found["nowhere"].state, found["nowhere"].advice) == (State.ERROR, "pip install nowhere")
     assert (found["[moon]"].state, found["[moon]"].advice) == (State.ABSENT, "pip install 'posestream[moon]'")
     assert "[test]" not in found

@@ -202,6 +202,39 @@ def test_a_full_disk_costs_the_log_on_disk_only(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(DiskLog, "_path", lambda self, number: Path("/dev/full"))
     assert history.add("door", entry("a", 0))
     assert history.add("door", entry("a", 1))
-    assert [str(error).partition(":")[0] for error in history.errors] == [f"cannot write {tmp_path / 'door'}"]
+    assert [str(error).partition(":")[0] for error in history.errors.values()] == [f"cannot write {tmp_path / 'door'}"]
     assert len(history.logs["door"]) == 2
     history.close()
+
+
+def test_a_source_may_be_called_as_the_lock_was(tmp_path: Path) -> None:
+    """A folder of before, with its empty lock file, is read, and a source of that name has its log in it."""
+    history = History(LogLimits(), tmp_path)
+    history.add("door", entry("a", 0))
+    history.close()
+    (tmp_path / "lock").touch()
+
+    again = History(LogLimits(), tmp_path)
+    again.add("lock", entry("a", 0))
+    again.close()
+
+    third = History(LogLimits(), tmp_path)
+    assert not again.errors
+    assert {name: len(log) for name, log in third.logs.items()} == {"door": 1, "lock": 1}
+    third.close()
+
+
+def test_a_source_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None:
+    """What stands in the way of one source's folder is one error; the others' messages go to the disk."""
+    (tmp_path / "door").write_text("in the way")
+    history = History(LogLimits(), tmp_path)
+    for n in range(2):
+        assert history.add("door", entry("a", n))
+        assert history.add("gate", entry("a", n))
+    history.close()
+    assert list(history.errors) == ["door"]
+    assert len(history.logs["door"]) == 2
+
+    again = History(LogLimits(), tmp_path)
+    assert {name: len(log) for name, log in again.logs.items()} == {"gate": 2}
+    again.close()

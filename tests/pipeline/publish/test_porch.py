@@ -96,6 +96,23 @@ def memory(pid: int | str) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_who_wants_hundreds_of_sources_is_heard(stand: Stand) -> None:
+    """However many sources are named, our own subscriber sends no more than the porch takes, and has what it wants."""
+    names = [f"camera-{number:03d}" for number in range(400)]
+    for name in ("other", "camera-000", "camera-399"):
+        stand.publish(0, source=name)
+    messages = Messages(stand.address, names, replay=True, idle_s=DEADLINE_S)
+    first = [next(messages) for _ in range(2)]
+    for n in (1, 2):
+        for name in ("other", "camera-000", "camera-399"):
+            stand.publish(n, source=name)
+    rest = [next(messages) for _ in range(4)]
+    messages.close()
+    heard = sorted((message["source"], message["n"]) for message in (*first, *rest))
+    assert heard == [(name, n) for name in ("camera-000", "camera-399") for n in range(3)]
+    assert stand.porch.status["porch"]["cut"] == 0
+
+
 def restarts(stand: Stand) -> int:
     """Give how often the porch was started again."""
     return int(stand.porch.status["porch"]["restarts"])

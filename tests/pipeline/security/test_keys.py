@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import zmq.auth
 
+from posestream.pipeline.security.allowed import AllowedFiles
 from posestream.pipeline.security.keys import read_pair, read_public, write_new_pair
 from posestream.stages.errors import SettingsError
 
@@ -76,3 +77,13 @@ def test_keys_of_different_pairs_are_refused(tmp_path: Path) -> None:
     first.write_text(mixed)
     with pytest.raises(SettingsError, match="do not belong together"):
         read_pair(first)
+
+
+@pytest.mark.parametrize("key", ["\\" * 40, "#" * 40, "é" * 40])
+def test_a_damaged_public_key_is_refused_by_its_file(tmp_path: Path, key: str) -> None:
+    """What has a key's length and is no Z85 is told with the file's name, for a head's key and a client's alike."""
+    path = tmp_path / "head.key"
+    path.write_text(f'curve\n    public-key = "{key}"\n', encoding="utf-8")
+    for read in (read_public, AllowedFiles):
+        with pytest.raises(SettingsError, match=r"head\.key: its public key is damaged"):
+            read(path)

@@ -83,6 +83,35 @@ def test_nobody_follows_a_lane_that_was_removed(lanes: Lanes) -> None:
     assert door.told[-1] == "kill"
 
 
+def test_a_lane_that_has_just_died_is_still_work_to_do(lanes: Lanes) -> None:
+    """A run does not end between a lane's death and the look that finds it, nor before its successor has started."""
+    door = add(lanes, "door")
+    lanes.start()
+    door.is_alive, door.has_died = False, True
+    assert lanes.are_at_work(is_stopping=False)
+    assert not lanes.are_at_work(is_stopping=True)
+    lanes.watch(0.0)
+    assert lanes["door"].is_waiting
+    assert lanes.are_at_work(is_stopping=False)
+    assert not lanes.are_at_work(is_stopping=True)
+    lanes.watch(1.0)
+    lane_of(lanes, "door").is_alive = False
+    assert not lanes.are_at_work(is_stopping=False)
+
+
+@pytest.mark.parametrize("end", ["retire", "exhausted"])
+def test_a_dead_lane_that_nobody_follows_is_no_work(lanes: Lanes, end: str) -> None:
+    """What was removed, or failed too often, does not keep a run going."""
+    door = add(lanes, "door")
+    lanes.start()
+    door.is_alive, door.has_died = False, True
+    if end == "retire":
+        lanes["door"].retire()
+    else:
+        lanes["door"].give_up(door.death)
+    assert not lanes.are_at_work(is_stopping=False)
+
+
 def test_a_restart_that_was_due_is_called_off(lanes: Lanes) -> None:
     """A source that is removed between its lane's death and the successor's start has none."""
     add(lanes, "door").has_died = True

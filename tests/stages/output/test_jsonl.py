@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -27,6 +28,18 @@ def an_ended(message: dict[str, Any]) -> Ended:
     key = FrameKey("door", 0)
     frame = Frame(key, 0, 0, Fraction(1, 30), 0.0, 0.0, 64, 48, None)
     return Ended(frame, Drop(key, Stage.DISPATCH, Reason.NEWER), message)
+
+
+def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk take four bytes more and no further ones."""
+    real, room = os.write, [4]
+
+    def write(descriptor: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(descriptor, bytes(data)[: room.pop()])
+
+    monkeypatch.setattr(os, "write", write)
 
 
 def test_one_object_per_line(tmp_path: Path) -> None:
@@ -80,6 +93,19 @@ def test_a_full_disk_is_one_line() -> None:
     with pytest.raises(OutputError, match=r"^cannot write /dev/full: No space left on device; free some space[^\n]*$"):
         sink.write(an_ended({"n": 0}))
     sink.close()
+
+
+def test_a_line_that_does_not_fit_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes a part of a line keeps the lines before it, each whole."""
+    path = tmp_path / "out.jsonl"
+    sink = JsonlSink(JsonlSettings(path))
+    sink.open(NO_INFO)
+    sink.write(an_ended({"n": 0}))
+    fill_up(monkeypatch)
+    with pytest.raises(OutputError, match="No space left on device"):
+        sink.write(an_ended({"n": 1}))
+    sink.close()
+    assert path.read_bytes() == b'{"n":0}\n'
 
 
 def test_a_folder_in_the_way_is_one_line(tmp_path: Path) -> None:

@@ -92,7 +92,6 @@ def test_the_millionth_file_is_one_of_them(tmp_path: Path) -> None:
     again = segmented(path)
     assert [part.name for part in again.paths] == ["out.999999.jsonl", "out.1000000.jsonl"]
     held = again.resume("door", 0.0)
-    assert held is not None
     assert held.next_seq == 15
     write(again, ended_frames(16))
     assert numbers(tmp_path)["out.1000001.jsonl"] == [15]
@@ -108,7 +107,6 @@ def test_it_goes_on_in_a_further_file(tmp_path: Path) -> None:
     last.write_bytes(last.read_bytes() + b'{"v":1,"type":"po')
     again = segmented(tmp_path / "out.jsonl")
     held = again.resume("door", 0.0)
-    assert held is not None
     assert next(ended.frame.key.seq for ended in frames if held.lacks(ended.frame, 0)) == 14
     write(again, frames)
     assert numbers(tmp_path) == {
@@ -144,3 +142,27 @@ def test_a_name_is_no_pattern(tmp_path: Path, name: str) -> None:
     write(segmented(tmp_path / f"{name}.jsonl"), ended_frames(5))
     assert other.exists()
     assert len(sink.paths) == 1
+
+
+def test_who_goes_on_replaces_what_is_of_another_run(tmp_path: Path) -> None:
+    """Files that were last written before this run are none of its recording, also where its first lane died."""
+    path = tmp_path / "out.jsonl"
+    write(segmented(path), ended_frames(25))
+    since_s = max(file.stat().st_mtime for file in tmp_path.iterdir()) + 1
+    again = segmented(path)
+    held = again.resume("door", since_s)
+    assert held.lacks(ended_frames(1)[0].frame, 0)
+    write(again, ended_frames(5))
+    assert numbers(tmp_path) == {"out.000001.jsonl": list(range(5))}
+
+
+def test_what_holds_nothing_gives_its_number_again(tmp_path: Path) -> None:
+    """Files that a kill left empty go, so that starting again and again leaves none."""
+    path = tmp_path / "out.jsonl"
+    write(segmented(path), ended_frames(10))
+    (tmp_path / "out.000002.jsonl").touch()
+    (tmp_path / "out.000003.jsonl").write_bytes(b'{"v":1,"ty')
+    again = segmented(path)
+    assert again.resume("door", 0.0).next_seq == 10
+    write(again, ended_frames(12))
+    assert numbers(tmp_path) == {"out.000001.jsonl": list(range(10)), "out.000002.jsonl": [10, 11]}

@@ -54,8 +54,6 @@ def write_and_kill(path: Path, count: int) -> None:
 def first_lack(sink: SegmentedSink[PictureSink]) -> int:
     """Look at what is there, and tell which picture is the first that is not."""
     held = sink.resume("clip", 0.0)
-    if held is None:
-        return 0
     frames = (replace(an_ended(n, n * 3600).frame, picture=object()) for n in range(COUNT))  # type: ignore[arg-type]
     return next(n for n, frame in enumerate(frames) if held.lacks(frame, n))
 

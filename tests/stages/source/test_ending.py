@@ -157,7 +157,7 @@ def test_a_transport_stream_that_ends_in_mid_packet(media, tmp_path, name, packe
     path.write_bytes(data[: half + 77])
     frames, said = read(path)
     assert 0 < len(frames) < 30
-    assert said.endswith("ended early: the file ends in the midst of a packet and seems to be cut off")
+    assert said.endswith("ended early: it ends in the midst of a packet and seems to be cut off")
     path.write_bytes(data[:half])
     assert read(path)[1] == ""
 

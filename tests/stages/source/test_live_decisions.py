@@ -16,6 +16,7 @@ from posestream.stages.source.link_state import LinkPhase, LinkStates
 from posestream.stages.source.live_clock import LIVE_TIME_BASE, EpochClock, LiveClock
 from posestream.stages.source.reconnect import Backoff, ReconnectSettings
 from posestream.stages.source.settings import SourceSettings
+from posestream.stages.source.stream import StreamSource
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.01, 5), st.floats(1, 50))
@@ -190,3 +191,24 @@ def test_settings_do_not_show_passwords():
     """A source's settings can be written into a log."""
     shown = repr(SourceSettings("rtsp://me:secret@door/live?key=secret", name="door"))
     assert shown == "SourceSettings(url='rtsp://door/live?…', name='door')"
+
+
+@pytest.mark.parametrize("name", ["min_s", "max_s", "stall_s", "connect_s"])
+def test_waits_of_more_than_a_day(name):
+    """Waits that are longer than any outage are refused: they come of a slip."""
+    with pytest.raises(SettingsError, match="a day"):
+        ReconnectSettings(**{"max_s": 86_400.0, name: 1e300})
+
+
+@pytest.mark.parametrize(
+    ("url", "key", "told"),
+    [
+        ("rtsp://door/live", "timeout", "2000000000"),
+        ("udp://127.0.0.1:9", "timeout", "2000000000"),
+        ("http://door/live", "rw_timeout", "4005000000"),
+    ],
+)
+def test_patience_that_ffmpeg_cannot_have(url, key, told):
+    """FFmpeg, which counts the microseconds of some protocols in 31 bits, is told no longer limit than it takes."""
+    settings = SourceSettings(url, reconnect=ReconnectSettings(stall_s=4000))
+    assert StreamSource(settings)._options()[key] == told

@@ -21,6 +21,7 @@ from posestream.stages.source.opening import derive_names, redacted
         ("rtsp://user:secret@Cam.local:554/live?x=1", "cam.local"),
         ("http://10.0.0.7/video.mjpg", "10.0.0.7"),
         ("rtsp://[fe80::1]/a", "fe80-1"),
+        ("http://[::1]:8080/a", "ipv6-1"),
         ("photos/2024/*.jpg", "2024"),
         ("photos/**/day/*.jpg", "photos"),
         ("*.jpg", "pictures"),

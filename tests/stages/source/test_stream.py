@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -40,6 +43,38 @@ class EndlessStream(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         """Say nothing."""
+
+
+class GivesUp(BaseHTTPRequestHandler):
+    """Sends half of a file and gives up, as servers do with who is paused; asked for the rest, it sends that."""
+
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args, path, **kwargs):
+        self._path = path
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        """Send from where it is asked for."""
+        data = Path(self._path).read_bytes()
+        begin = int(self.headers.get("Range", "bytes=0-").partition("=")[2].partition("-")[0])
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(data) - begin))
+        self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(data[begin:] if begin else data[: len(data) // 2])
+        self.close_connection = True
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+def test_a_server_that_gives_up_a_reader(media, tmp_path, serve):
+    """A recording whose server closed the connection in its midst is read on from there, every frame once."""
+    path = media.write_video(tmp_path / "clip.mkv", media.numbered(30))
+    with open_source(SourceSettings(f"http://{serve(partial(GivesUp, path=path))}/clip.mkv")) as source:
+        source.open()
+        assert [frame.key.seq for frame in source.frames()] == list(range(30))
 
 
 def test_recording_over_http(media, tmp_path, serve):
@@ -177,3 +212,19 @@ def test_sound_that_stays_behind_is_known(media, tmp_path, serve):
             assert source.open().has_unread_sound is has_sound
     with open_source(SourceSettings(str(tmp_path / "loud.mp4"))) as source:
         assert source.open().has_unread_sound is False
+
+
+def test_who_accepts_and_says_nothing():
+    """Of a listener that closes at once it is told that nothing was answered, not that its video is damaged."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def close_at_once():
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=close_at_once, daemon=True).start()
+        source = StreamSource(SourceSettings(f"rtsp://127.0.0.1:{listener.getsockname()[1]}/live"))
+        with pytest.raises(LinkError, match="closed the connection without an answer, or does not speak RTSP"):
+            source.open()
+        listener.shutdown(socket.SHUT_RDWR)
