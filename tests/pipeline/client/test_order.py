@@ -60,6 +60,25 @@ class Publisher:
         if self.log.next is not None:
             self.events += self.order.told(self.log.next)
 
+    def play(self, steps: Sequence[str], limits: LogLimits) -> tuple[str, int]:
+        """Do the steps; a restarted head keeps its log, another one has its own. Give the last run and its next `n`."""
+        run, n = 0, 0
+        for step in steps:
+            if step in ("restart", "head"):
+                run, n = run + 1, 0
+                if step == "head":
+                    self.log = ReplayLog(limits)
+            elif step == "ask":
+                self.ask()
+            elif step == "answer":
+                self.answer()
+            elif step == "tell":
+                self.tell()
+            else:
+                self.publish(f"run{run}", n, is_lost=step == "lost")
+                n += 1
+        return f"run{run}", n
+
 
 def given_out(events: Sequence[Event]) -> list[tuple[str, int]]:
     """List what came out, the messages that gaps tell of included."""
@@ -103,20 +122,8 @@ _HEADS = st.lists(st.sampled_from(["ok", "ok", "ok", "lost", "ask", "answer", "t
 def test_what_was_received_is_given_whoever_answers(steps: list[str], place: Position | None, held: int) -> None:
     """Publishers that know nothing of those before them take no message that has come, and gaps tell of all others."""
     publisher = Publisher(SourceOrder("door", place, can_ask=True), ReplayLog(LogLimits(messages=held)))
-    run, n = 0, 0
-    for step in steps:
-        if step == "head":
-            run, n, publisher.log = run + 1, 0, ReplayLog(LogLimits(messages=held))
-        elif step == "ask":
-            publisher.ask()
-        elif step == "answer":
-            publisher.answer()
-        elif step == "tell":
-            publisher.tell()
-        else:
-            publisher.publish(f"run{run}", n, is_lost=step == "lost")
-            n += 1
-    publisher.publish(f"run{run}", n, is_lost=True)
+    run, n = publisher.play(steps, LogLimits(messages=held))
+    publisher.publish(run, n, is_lost=True)
     publisher.tell()
     for _ in range(2 * len(steps) + 4):
         publisher.answer()
@@ -137,19 +144,7 @@ def test_everything_comes_out_once_and_in_order(steps: list[str], held: int) -> 
     With a log that holds everything there is no gap at all.
     """
     publisher = Publisher(SourceOrder("door", None, can_ask=True), ReplayLog(LogLimits(messages=held)))
-    run, n = 0, 0
-    for step in steps:
-        if step == "restart":
-            run, n = run + 1, 0
-        elif step == "ask":
-            publisher.ask()
-        elif step == "answer":
-            publisher.answer()
-        elif step == "tell":
-            publisher.tell()
-        else:
-            publisher.publish(f"run{run}", n, is_lost=step == "lost")
-            n += 1
+    publisher.play(steps, LogLimits(messages=held))
     publisher.tell()
     for _ in range(len(steps) + 1):
         publisher.answer()
