@@ -32,6 +32,17 @@ class Gap:
 Event = Mapping[str, Any] | Gap
 
 
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A message that was asked for."""
+
+    message: Mapping[str, Any]
+    #: Which answer brought it.
+    answer: int
+    #: True if nothing is missing before it but what its number tells, as between messages of one answer.
+    is_known: bool
+
+
 class SourceOrder:
     """Knows which message of a source comes next.
 
@@ -49,14 +60,15 @@ class SourceOrder:
         self._next = place
         self._can_ask = can_ask
         self._is_asking = can_ask
-        self._waiting: deque[Mapping[str, Any]] = deque()
+        #: Live messages that wait, each with the number of answers that had come by then.
+        self._waiting: deque[tuple[int, Mapping[str, Any]]] = deque()
+        self._answers = 0
         #: True if there was nothing when it asked: whatever comes first may not be the first.
         self._was_empty = False
         #: Of those, the first so many came before the request was sent: who answers it began when they were out.
         self._covered = 0
-        #: Answers that wait until it is known whether live messages of another run come before them, each message with
-        #: the word whether nothing is missing before it but what its number tells.
-        self._pieces: deque[tuple[Mapping[str, Any], bool]] = deque()
+        #: Answers that wait until it is known whether live messages of another run come before them.
+        self._pieces: deque[_Answered] = deque()
         #: Where the publisher said that a run ended.
         self._end: Position | None = None
 
@@ -71,7 +83,7 @@ class SourceOrder:
     @property
     def place(self) -> Position | None:
         """The message that it wants next: where a request begins."""
-        return _after(self._pieces[-1][0]) if self._pieces else self._next
+        return _after(self._pieces[-1].message) if self._pieces else self._next
 
     @property
     def has_waiting(self) -> bool:
@@ -84,11 +96,11 @@ class SourceOrder:
             if len(self._waiting) == _MOST_WAITING:
                 self._waiting.popleft()
                 self._covered = max(0, self._covered - 1)
-            self._waiting.append(message)
+            self._waiting.append((self._answers, message))
             return []
         if self._can_ask and self._is_late(_place(message)):
             self._is_asking = True
-            self._waiting.append(message)
+            self._waiting.append((self._answers, message))
             return []
         return self._take(message)
 
@@ -118,9 +130,9 @@ class SourceOrder:
             is_last: True if the live messages follow.
             is_known: True if the publisher still knows the run that was asked for.
         """
-        # Between messages of one answer nothing is missing but what their numbers tell.
-        self._pieces += [(message, is_known or number > 0) for number, message in enumerate(messages)]
-        runs = {message["run"] for message, _ in self._pieces}
+        self._answers += 1
+        self._pieces += [_Answered(one, self._answers, is_known or place > 0) for place, one in enumerate(messages)]
+        runs = {piece.message["run"] for piece in self._pieces}
         if is_last and upcoming is not None:
             runs.add(upcoming.run)
         if self._must_hold(runs, is_last=is_last):
@@ -130,7 +142,7 @@ class SourceOrder:
         if is_last:
             self._was_empty = upcoming is None
             if upcoming is not None and self._is_late(upcoming):
-                given = self._take_before(upcoming, runs)
+                given = self._take_before(upcoming, runs, self._answers)
                 events += given
                 events += self._skip_to(upcoming, is_known=is_known and not given)
             events += self._go_on(runs)
@@ -138,10 +150,10 @@ class SourceOrder:
 
     def give_up(self) -> list[Event]:
         """Go on with what is there: nobody answers."""
-        events = self._take_pieces({message["run"] for message, _ in self._pieces})
+        events = self._take_pieces({piece.message["run"] for piece in self._pieces})
         self._is_asking, self._covered = False, 0
         while self._waiting:
-            events += self._take(self._waiting.popleft())
+            events += self._take(self._waiting.popleft()[1])
         return events
 
     def _must_hold(self, runs: Set[str], *, is_last: bool) -> bool:
@@ -152,36 +164,41 @@ class SourceOrder:
         """
         untold = islice(self._waiting, self._covered if is_last else 0, None)
         known = runs if self._next is None else runs | {self._next.run}
-        return bool(runs) and any(message["run"] not in known for message in untold)
+        return bool(runs) and any(message["run"] not in known for _, message in untold)
 
     def _take_pieces(self, runs: Set[str], *, is_held: bool = False) -> list[Event]:
         """Give what was answered, if it is held then of the present run alone, and the live messages before it."""
         events: list[Event] = []
         while self._pieces:
-            message, is_known = self._pieces[0]
-            if is_held and (self._next is None or message["run"] != self._next.run):
+            piece = self._pieces[0]
+            if is_held and (self._next is None or piece.message["run"] != self._next.run):
                 break
-            given = self._take_before(_place(message), runs, is_known=is_known)
+            given = self._take_before(_place(piece.message), runs, piece.answer, is_known=piece.is_known)
             events += given
-            events += self._take(message, is_known=is_known and not given)
+            events += self._take(piece.message, is_known=piece.is_known and not given)
             self._pieces.popleft()
         return events
 
-    def _take_before(self, place: Position, runs: Set[str], *, is_known: bool = False) -> list[Event]:
-        """Give the live messages that come before a place of an answer: who answers may not have them (any more)."""
+    def _take_before(self, place: Position, runs: Set[str], answer: int, *, is_known: bool = False) -> list[Event]:
+        """Give the live messages that come before a place of an answer: who answers may not have them (any more).
+
+        What came after that answer, of a run that no answer knows, comes after what it told.
+        """
         events: list[Event] = []
         while self._waiting:
-            own = _place(self._waiting[0])
+            answers, message = self._waiting[0]
+            own = _place(message)
             if own.run == place.run:
                 is_before = own.n < place.n
             elif self._next is not None and self._next.run in (own.run, place.run):
                 is_before = self._next.run == own.run
             else:
-                is_before = own.run not in runs and self._covered > 0
+                is_before = own.run not in runs and self._covered > 0 and answers < answer
             if not is_before:
                 break
             self._covered = max(0, self._covered - 1)
-            events += self._take(self._waiting.popleft(), is_known=is_known and own.run == place.run)
+            self._waiting.popleft()
+            events += self._take(message, is_known=is_known and own.run == place.run)
         return events
 
     def _go_on(self, runs: Set[str]) -> list[Event]:
@@ -192,15 +209,17 @@ class SourceOrder:
         self._is_asking = False
         events: list[Event] = []
         for _ in range(self._covered):
-            message = self._waiting.popleft()
+            _, message = self._waiting.popleft()
             if message["run"] not in runs or self._next is None or message["run"] == self._next.run:
                 events += self._take(message)
         self._covered = 0
         while self._waiting:
-            if self._is_late(_place(self._waiting[0])):
+            message = self._waiting[0][1]
+            if self._is_late(_place(message)):
                 self._is_asking = True
                 break
-            events += self._take(self._waiting.popleft())
+            self._waiting.popleft()
+            events += self._take(message)
         return events
 
     def _is_late(self, place: Position) -> bool:
