@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -16,6 +18,8 @@ from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import WeightStore
 from posestream.pipeline.commands import main
+from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.replica.worker import Worker
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.toml_tables import load_toml
 
@@ -646,6 +650,32 @@ def test_a_worker_that_can_never_serve_says_so_at_once(
     """No head is waited for with an address that is none, a patience that is no number, or an absent device."""
     assert main(["worker", *words]) == code
     assert told in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_a_worker_has_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one lets a worker finish; the second one ends it at once with 130, whatever its engine does."""
+    stopped = []
+
+    def serve(worker: Worker) -> ExitCode:
+        signal.raise_signal(signal.SIGINT)
+        stopped.append(worker.is_stopping)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it has not ended")
+
+    def end(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(Worker, "run", serve)
+    monkeypatch.setattr(os, "_exit", end)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["worker", "--connect", "tcp://127.0.0.1:5555"])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 130
+    assert stopped == [True]
 
 
 def test_a_worker_names_the_devices_that_run_names(capsys: pytest.CaptureFixture[str]) -> None:
