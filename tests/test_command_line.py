@@ -17,6 +17,7 @@ import pytest
 from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import WeightStore
+from posestream.pipeline.claims import Claims
 from posestream.pipeline.commands import main
 from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.replica.worker import Worker
@@ -58,6 +59,25 @@ def test_every_output_of_a_video(cli: CommandLine, network: FakeNetwork, clip: P
     assert len(frame_times(folder / "v" / "out.mp4")) == 12
     assert files(folder / "images") == [f"clip_{n:012}_rendered.jpg" for n in range(12)]
     assert files(folder / "json") == [f"clip_{n:012}_keypoints.json" for n in range(12)]
+
+
+@pytest.mark.parametrize("how", [[], ["--resume"], ["--overwrite"]])
+def test_an_output_that_another_run_writes_is_refused(
+    cli: CommandLine, network: FakeNetwork, clip: Path, folder: Path, how: list[str]
+) -> None:
+    """Two runs of the same output at once would mix their lines: the second one is refused, and touches nothing."""
+    assert cli("run", clip, "--save-jsonl", "a.jsonl").code == 0
+    before = (folder / "a.jsonl").read_bytes()
+    if not how:
+        (folder / "a.jsonl").unlink()  # the other one has not begun to write
+    other = Claims([folder / "a.jsonl"])
+    refused = cli("run", clip, "--save-jsonl", "a.jsonl", *how)
+    assert refused.code == 2
+    assert "a.jsonl: another run writes it" in refused.complaints[-1]
+    assert not how or (folder / "a.jsonl").read_bytes() == before
+    other.release()
+    assert cli("run", clip, "--save-jsonl", "a.jsonl", *how).code == 0
+    assert files(folder) == ["a.jsonl", "clip.mp4"]
 
 
 def test_a_summary_without_frames_says_so(cli: CommandLine, network: FakeNetwork, clip: Path, folder: Path) -> None:
