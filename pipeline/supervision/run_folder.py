@@ -50,9 +50,11 @@ class RunFolder:
     """A folder (mode 0700) that is this run's as long as it lives."""
 
     def __init__(self, base: Path | None = None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base or _base()))
-        self._lock = FileLock(self.path / _LOCK)
+        begun = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=base or _base()))
+        self._lock = FileLock(begun / _LOCK)
         self._lock.acquire()
+        # Under this name only now: a run that sweeps would take a file that is not locked yet for a dead run's.
+        self.path = begun.rename(begun.with_name(begun.name.removeprefix(".")))
 
     def __repr__(self) -> str:
         return f"<RunFolder {self.path}>"

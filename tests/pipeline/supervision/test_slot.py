@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 from filelock import FileLock
 
+from posestream.pipeline.supervision import run_folder
 from posestream.pipeline.supervision.restarts import Restarts
 from posestream.pipeline.supervision.run_folder import RunFolder, sweep
 from posestream.pipeline.supervision.slot import Slot
@@ -79,6 +82,24 @@ def test_folders_of_dead_runs_are_swept(tmp_path: Path) -> None:
     assert (dead.exists(), living.path.exists(), other.exists()) == (False, True, True)
     living.remove()
     assert not living.path.exists()
+
+
+def test_a_folder_is_not_swept_before_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that starts, and sweeps, while another one makes its folder leaves that one alone."""
+
+    class SlowLock(FileLock):
+        def acquire(self, *args: Any, **kwargs: Any) -> Any:
+            Path(self.lock_file).touch()  # as it is for a moment in between
+            monkeypatch.undo()
+            assert sweep(tmp_path) == []
+            return super().acquire(*args, **kwargs)
+
+    monkeypatch.setattr(run_folder, "FileLock", SlowLock)
+    folder = RunFolder(tmp_path)
+    assert folder.path.is_dir()
+    assert sweep(tmp_path) == []
+    folder.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_folder_is_private(tmp_path: Path) -> None:
