@@ -182,7 +182,9 @@ class SourceOrder:
     def _take_before(self, place: Position, runs: Set[str], answer: int, *, is_known: bool = False) -> list[Event]:
         """Give the live messages that come before a place of an answer: who answers may not have them (any more).
 
-        What came after that answer, of a run that no answer knows, comes after what it told.
+        Of a run that no answer knows, what came after that answer comes after what it told, and nothing comes between
+        messages that are known to follow each other. It is a guess where a log has lost a run between two pieces of its
+        answer: nobody can tell then whether that run was before them or after.
         """
         events: list[Event] = []
         while self._waiting:
@@ -193,7 +195,7 @@ class SourceOrder:
             elif self._next is not None and self._next.run in (own.run, place.run):
                 is_before = self._next.run == own.run
             else:
-                is_before = own.run not in runs and self._covered > 0 and answers < answer
+                is_before = own.run not in runs and self._covered > 0 and answers < answer and not is_known
             if not is_before:
                 break
             self._covered = max(0, self._covered - 1)
