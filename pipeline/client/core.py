@@ -21,8 +21,10 @@ _log = logging.getLogger(__name__)
 
 #: An answer that does not come within this is asked for again, in seconds.
 _ANSWER_S = 2.0
-#: After so many requests without an answer live messages wait no longer.
+#: After so many requests without an answer, from a publisher that is heard meanwhile, live messages wait no longer.
 _TRIES = 3
+#: One that is not heard may be starting again: it is waited for so long, in seconds.
+_GONE_S = 60.0
 #: So many sources are asked about at a time: a publisher cuts off who sends it too much at once.
 _MOST_ASKED = 64
 #: A publisher that has not told its layout so long after the first message is none that can be asked, in seconds.
@@ -39,7 +41,9 @@ class _Asked:
     """A request that is on its way."""
 
     id: int
+    sent_s: float
     due_s: float
+    #: How often it was sent to a publisher that was heard since.
     tries: int
 
 
@@ -73,6 +77,8 @@ class SubscriberCore:
         self._list: _Asked | None = None
         self._is_list_due = can_ask and sources is None
         self._first_live_s: float | None = None
+        #: When anything of a publisher was heard last.
+        self._heard_s = float("-inf")
         #: The layout as the publisher told it last; None before it has.
         self.layout: Mapping[str, Any] | None = None
         #: Messages and answers that were none of ours.
@@ -99,6 +105,7 @@ class SubscriberCore:
         topic = parts[0].partition(b"/")[0]
         if message is None or message.get("type") not in _TYPES.get(topic, ()):
             return self._ignore(f"topic {parts[0][:40]!r}")
+        self._heard_s = self._clock()
         if topic == b"layout":
             self.layout = message
             self._unheard.begin(self._clock())
@@ -172,14 +179,23 @@ class SubscriberCore:
         events: list[Event] = []
         for source, order in self._orders.items():
             asked = self._asked.get(source)
-            is_tired = asked is not None and asked.tries >= _TRIES and now_s >= asked.due_s
+            is_gone = now_s - self._heard_s > _GONE_S
+            is_tired = asked is not None and now_s >= asked.due_s and (asked.tries >= _TRIES or is_gone)
             if order.is_asking and order.has_waiting and (is_deaf or is_tired):
-                _log.warning("what was missed of %s cannot be asked for: nobody answers", source)
-                self._asked.pop(source, None)
-                events += order.give_up()
+                events += self._give_up(source)
         if self._unheard.is_due(now_s) and self._list is not None and self._list.tries > _TRIES:
             self._unheard.tell(None)
         return events
+
+    def end(self) -> list[Event]:
+        """Give what waits for answers, which are waited for no longer."""
+        waiting = [source for source, order in self._orders.items() if order.is_asking and order.has_waiting]
+        return [event for source in waiting for event in self._give_up(source)]
+
+    def _give_up(self, source: str) -> list[Event]:
+        _log.warning("what was missed of %s cannot be asked for: nobody answers", source)
+        self._asked.pop(source, None)
+        return self._orders[source].give_up()
 
     def _take_list(self, head: Mapping[str, Any]) -> list[Event]:
         self._is_list_due, self._list = False, None
@@ -202,7 +218,9 @@ class SubscriberCore:
 
     def _note(self, before: _Asked | None) -> _Asked:
         self._next_id += 1
-        return _Asked(self._next_id, self._clock() + _ANSWER_S, 1 if before is None else before.tries + 1)
+        now_s = self._clock()
+        tries = 1 if before is None else before.tries + (self._heard_s >= before.sent_s)
+        return _Asked(self._next_id, now_s, now_s + _ANSWER_S, tries)
 
     def _read(self, body: bytes) -> dict[str, Any] | None:
         try:

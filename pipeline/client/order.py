@@ -14,6 +14,8 @@ __all__ = ["Event", "Gap", "SourceOrder"]
 
 #: Live messages that wait at most while missed ones are asked for; what falls out is asked for too.
 _MOST_WAITING = 10_000
+#: Of so many runs that are over it is known how far they were given.
+_MOST_LEFT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class SourceOrder:
     def __init__(self, source: str, place: Position | None, *, can_ask: bool) -> None:
         self._source = source
         self._next = place
+        #: Of runs that were left behind, the message that would have come next: a slow listener may read messages of a
+        #: run after a later one has answered.
+        self._left: dict[str, int] = {}
         self._can_ask = can_ask
         self._is_asking = can_ask
         #: Live messages that wait, each with the number of answers that had come by then.
@@ -92,6 +97,8 @@ class SourceOrder:
 
     def live(self, message: Mapping[str, Any]) -> list[Event]:
         """Take a message that was just published."""
+        if message["n"] < self._given(message["run"]):
+            return []
         if self._is_asking:
             if len(self._waiting) == _MOST_WAITING:
                 self._waiting.popleft()
@@ -108,7 +115,7 @@ class SourceOrder:
         """Take the publisher's word that it has published everything before a place, or that the run ends there."""
         if is_end:
             self._end = place
-        if self._is_asking or not self._is_late(place):
+        if self._is_asking or not self._is_new(place):
             return []
         if self._can_ask:
             self._is_asking = True
@@ -141,7 +148,7 @@ class SourceOrder:
         events = self._take_pieces(runs)
         if is_last:
             self._was_empty = upcoming is None
-            if upcoming is not None and self._is_late(upcoming):
+            if upcoming is not None and self._is_new(upcoming):
                 given = self._take_before(upcoming, runs, self._answers)
                 events += given
                 events += self._skip_to(upcoming, is_known=is_known and not given)
@@ -163,7 +170,7 @@ class SourceOrder:
         messages that came after the request only the next answer can tell.
         """
         untold = islice(self._waiting, self._covered if is_last else 0, None)
-        known = runs if self._next is None else runs | {self._next.run}
+        known = {*runs, *self._left} if self._next is None else {*runs, *self._left, self._next.run}
         return bool(runs) and any(message["run"] not in known for _, message in untold)
 
     def _take_pieces(self, runs: Set[str], *, is_held: bool = False) -> list[Event]:
@@ -175,7 +182,11 @@ class SourceOrder:
                 break
             given = self._take_before(_place(piece.message), runs, piece.answer, is_known=piece.is_known)
             events += given
-            events += self._take(piece.message, is_known=piece.is_known and not given)
+            known, run = piece.is_known and not given, piece.message["run"]
+            if piece.message["n"] < self._left.get(run, 0):
+                # A head of before is there again: what it gave by then is passed over.
+                events += self._skip_to(Position(run, self._left[run]), is_known=known)
+            events += self._take(piece.message, is_known=known)
             self._pieces.popleft()
         return events
 
@@ -230,10 +241,18 @@ class SourceOrder:
             return self._was_empty
         return place.run != self._next.run or place.n > self._next.n
 
+    def _is_new(self, place: Position) -> bool:
+        """True if messages before a place where a publisher has come to are missing."""
+        return self._is_late(place) and place.n > self._left.get(place.run, -1)
+
+    def _given(self, run: str) -> int:
+        """Give the first number of a run that was neither given nor told as missing."""
+        return self._next.n if self._next is not None and run == self._next.run else self._left.get(run, 0)
+
     def _take(self, message: Mapping[str, Any], *, is_known: bool = False) -> list[Event]:
         """Give a message, after the gap before it; nothing for one that was given before."""
         place = _place(message)
-        if self._next is not None and place.run == self._next.run and place.n < self._next.n:
+        if place.n < self._given(place.run):
             return []
         events: list[Event] = self._skip_to(place, is_known=is_known)
         self._next = _after(message)
@@ -249,9 +268,17 @@ class SourceOrder:
         events: list[Event] = []
         if not is_known and self._end != before:
             events.append(Gap(self._source, before.run, before.n, None))
-        if place.n > 0:
-            events.append(Gap(self._source, place.run, 0, place.n - 1))
+        first = self._left.pop(place.run, 0)
+        if place.n > first:
+            events.append(Gap(self._source, place.run, first, place.n - 1))
+        self._leave(before)
         return events
+
+    def _leave(self, place: Position) -> None:
+        """Note how far a run was given that another one follows."""
+        if len(self._left) == _MOST_LEFT:
+            del self._left[next(iter(self._left))]
+        self._left[place.run] = place.n
 
 
 def _after(message: Mapping[str, Any]) -> Position:

@@ -141,6 +141,8 @@ class Messages(_Common):
         while True:
             if self._ready:
                 return self._give()
+            if self._is_idle and not self._is_closed:
+                self._take(self._core.end())
             if self._is_closed or self._is_idle:
                 self.close()
                 raise StopIteration
@@ -229,6 +231,8 @@ class AsyncMessages(_Common):
         while True:
             if self._ready:
                 return self._give()
+            if self._is_idle and not self._is_closed:
+                self._take(self._core.end())
             if self._is_closed or self._is_idle:
                 self.close()
                 raise StopAsyncIteration

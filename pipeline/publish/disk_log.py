@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -62,14 +63,14 @@ class DiskLog:
         """Append a message.
 
         Raises:
-            OutputError: it could not be written; what came before is there.
+            OutputError: it could not be written; what came before is there, but at times for the very last one.
         """
         record = _HEAD.pack(len(entry.body), zlib.crc32(entry.body), entry.at_s) + entry.body
         with output_errors(self._folder):
             if self._descriptor is None or self._file_bytes >= self._limits.bytes // _FILES:
                 self._begin_file()
             if self._descriptor is not None:
-                write_whole(self._descriptor, record)
+                self._append(self._descriptor, record)
             self._file_bytes += len(record)
 
     def close(self) -> None:
@@ -78,6 +79,16 @@ class DiskLog:
         if descriptor is not None:
             self._sizes[max(self._sizes)] = self._file_bytes
             os.close(descriptor)
+
+    def _append(self, descriptor: int, record: bytes) -> None:
+        """Write a record, or leave the file with an end that tells that one is missing."""
+        try:
+            write_whole(descriptor, record)
+        except OSError:
+            with suppress(OSError):
+                if os.fstat(descriptor).st_size == self._file_bytes:
+                    os.ftruncate(descriptor, max(0, self._file_bytes - 1))
+            raise
 
     def _begin_file(self) -> None:
         """Go on in a new file, and remove those that are too much or too old."""
@@ -119,6 +130,8 @@ class DiskLog:
 def _records(path: Path, on_loss: Callable[[], None]) -> Iterator[Entry]:
     """Read one file's records, up to the first that is cut off or damaged."""
     data = path.read_bytes()
+    if not data:
+        on_loss()  # its first record could not be written
     place = 0
     while place < len(data):
         entry = _record(data, place)

@@ -6,6 +6,7 @@ import msgpack
 import pytest
 
 from posestream.pipeline.client.core import SubscriberCore
+from posestream.pipeline.client.order import Event, Gap
 from posestream.pipeline.client.unheard import Unheard
 
 #: What the publisher takes of a subscriber, and what a subscription costs beside its topic with CURVE, in bytes.
@@ -48,6 +49,42 @@ def test_hundreds_of_sources_are_asked_about_some_at_a_time() -> None:
             head = {"v": 1, "type": "replay", "id": request["id"], "is_last": True, "is_known": False, "next": None}
             core.answered([msgpack.packb(head)])
     assert sorted(asked) == names
+
+
+class _Seconds:
+    """A clock that is moved by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ask_for_long(seconds: int, *, is_heard: bool) -> tuple[SubscriberCore, list[Event]]:
+    """Let a subscriber that has missed something ask in vain, a publisher being heard meanwhile or not."""
+    clock = _Seconds()
+    core = SubscriberCore(["door"], can_ask=True, after={"door": ("a", 3)}, clock=clock)
+    core.received([b"layout/x/", msgpack.packb({"v": 1, "type": "layout"})])
+    live = {"v": 1, "type": "poses", "source": "door", "run": "a", "n": 7}
+    events = core.received([b"poses/door/", msgpack.packb(live)])
+    for _ in range(seconds):
+        core.requests()
+        clock.now += 1.0
+        if is_heard:
+            status = {"v": 1, "type": "status", "source": "door", "run": "a", "n": 8}
+            events += core.received([b"status/door/", msgpack.packb(status)])
+        events += core.tick()
+    return core, events
+
+
+def test_who_answers_nothing_is_not_waited_for_while_it_is_heard() -> None:
+    """Live messages wait some seconds for a publisher that could answer, and longer for one that starts again."""
+    missed, live = Gap("door", "a", 4, 6), {"v": 1, "type": "poses", "source": "door", "run": "a", "n": 7}
+    assert ask_for_long(8, is_heard=True)[1] == [missed, live]
+    core, events = ask_for_long(40, is_heard=False)
+    assert events == []
+    assert core.end() == [missed, live]
+    assert ask_for_long(70, is_heard=False)[1] == [missed, live]
 
 
 def test_hundreds_of_sources_that_are_none_are_a_short_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -30,6 +30,8 @@ class Publisher:
         self.received: set[tuple[str, int]] = set()
         self.events: list[Event] = []
         self.has_request = False
+        #: What was sent and not read yet; None: everything is read at once.
+        self.unread: list[tuple[str, int]] | None = None
 
     def publish(self, run: str, n: int, *, is_lost: bool) -> None:
         """Publish a message."""
@@ -37,7 +39,15 @@ class Publisher:
         self.published.append((run, n))
         if not is_lost:
             self.received.add((run, n))
-            self.events += self.order.live(message(run, n))
+            if self.unread is not None:
+                self.unread.append((run, n))
+            else:
+                self.events += self.order.live(message(run, n))
+
+    def read(self) -> None:
+        """Let a slow listener read what has been sent."""
+        while self.unread:
+            self.events += self.order.live(message(*self.unread.pop(0)))
 
     def ask(self) -> None:
         """Send the request, if there is one and none is on its way."""
@@ -72,6 +82,8 @@ class Publisher:
                 self.ask()
             elif step == "answer":
                 self.answer()
+            elif step == "read":
+                self.read()
             elif step == "tell":
                 self.tell()
             else:
@@ -163,6 +175,38 @@ def test_everything_comes_out_once_and_in_order(steps: list[str], held: int) -> 
             numbers = [n for one, n in told if one == run]
             assert numbers == sorted(set(numbers))
         assert untold(publisher) == []
+
+
+@settings(max_examples=300)
+@given(steps=st.lists(st.sampled_from(["ok", "ok", "lost", "ask", "answer", "read", "restart"]), max_size=80))
+def test_what_a_slow_listener_reads_after_an_answer_comes_once(steps: list[str]) -> None:
+    """Messages that are read only after a later run has answered with them are no doubles, and nothing is missing."""
+    publisher = Publisher(SourceOrder("door", None, can_ask=True), ReplayLog(LogLimits()))
+    publisher.unread = []
+    publisher.play(steps, LogLimits())
+    publisher.read()
+    publisher.tell()
+    for _ in range(2 * len(steps) + 2):
+        publisher.answer()
+    assert not publisher.order.is_asking
+    assert publisher.events == [message(*place) for place in publisher.published]
+
+
+def test_a_head_that_is_heard_again_goes_on_where_it_was() -> None:
+    """Of two heads that take turns at an address, what each has given once does not come again."""
+    order = SourceOrder("door", None, can_ask=True)
+    order.answered([message("a", 0)], Position("a", 1), is_last=True, is_known=False)
+    assert order.live(message("b", 0)) == []
+    order.asked()
+    events = order.answered([message("b", 0)], Position("b", 1), is_last=True, is_known=False)
+    assert events == [Gap("door", "a", 1, None), message("b", 0)]
+    assert order.live(message("a", 3)) == []
+    order.asked()
+    assert order.answered([message("a", 0)], None, is_last=False, is_known=False) == [Gap("door", "b", 1, None)]
+    assert order.place == Position("a", 1)
+    order.asked()
+    held = [message("a", n) for n in range(1, 4)]
+    assert order.answered(held, Position("a", 4), is_last=True, is_known=True) == held
 
 
 @given(steps=st.lists(st.booleans(), min_size=1, max_size=60))

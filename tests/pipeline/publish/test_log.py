@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import zlib
 from pathlib import Path
@@ -205,6 +206,33 @@ def test_a_full_disk_costs_the_log_on_disk_only(tmp_path: Path, monkeypatch: pyt
     assert [str(error).partition(":")[0] for error in history.errors.values()] == [f"cannot write {tmp_path / 'door'}"]
     assert len(history.logs["door"]) == 2
     history.close()
+
+
+@pytest.mark.parametrize("held", [0, 3])
+def test_what_a_full_disk_did_not_take_is_known_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """Of a run that the disk took no more of, not a byte, the next process does not say that it is complete."""
+    history = History(LogLimits(), tmp_path)
+    history.add("door", entry("a", 0))
+    history.end("door")
+    for n in range(1, 1 + held):
+        history.add("door", entry("a", n))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("posestream.pipeline.publish.disk_log.write_whole", full)
+        history.add("door", entry("a", 1 + held))
+    history.close()
+
+    again = History(LogLimits(), tmp_path)
+    again.add("door", entry("b", 0))
+    span = again.logs["door"].since(Position("a", 1 + held), 10, 1 << 20)
+    assert places(span.entries) == [("b", 0)]
+    assert not span.is_known
+    again.close()
 
 
 def test_a_source_may_be_called_as_the_lock_was(tmp_path: Path) -> None:
