@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from posestream.stages.output.segments import has_segments
 from posestream.stages.output.sink import make_folder, output_errors
 from posestream.stages.source.opening import SourceSettings
 
-__all__ = ["MadeWith", "check_made_with", "drop_empty_notes", "made_with", "note_made_with"]
+__all__ = ["MadeWith", "check_made_with", "drop_empty_notes", "lasting_paths", "made_with", "note_made_with"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def check_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
     Raises:
         SettingsError: a setting is another one.
     """
-    for path in _paths(outputs):
+    for path in lasting_paths(outputs):
         if not _is_there(path):
             continue
         before = _noted(path)
@@ -64,7 +64,7 @@ def check_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
 
 def note_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
     """Note beside each new output what it is made with; where that cannot be written, the output will tell why."""
-    for path in _paths(outputs):
+    for path in lasting_paths(outputs):
         if outputs.table.resume and _is_there(path):
             continue  # it has its note, or was made by whatever settings there were
         note = _note_of(path)
@@ -82,13 +82,13 @@ def note_made_with(outputs: LaneOutputs, settings: MadeWith) -> None:
 
 def drop_empty_notes(outputs: LaneOutputs) -> None:
     """Remove the notes of outputs that were never begun."""
-    for path in _paths(outputs):
+    for path in lasting_paths(outputs):
         if not _is_there(path):
             with suppress(OSError):
                 _note_of(path).unlink(missing_ok=True)
 
 
-def _paths(outputs: LaneOutputs) -> Iterable[Path]:
+def lasting_paths(outputs: LaneOutputs) -> list[Path]:
     """List the files and folders that stay and can be gone on with."""
     return [path for path in outputs.paths if path.name and (path.is_file() or path.is_dir() or not path.exists())]
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
 from posestream.models.registry import load_registry
 from posestream.models.spec import NetworkSpec
 from posestream.models.weights import WeightStore
+from posestream.pipeline.claims import Claims
 from posestream.pipeline.commands import main
+from posestream.pipeline.errors import ExitCode
+from posestream.pipeline.replica.worker import Worker
 from posestream.pipeline.settings import Settings
 from posestream.pipeline.toml_tables import load_toml
 
@@ -54,6 +59,25 @@ def test_every_output_of_a_video(cli: CommandLine, network: FakeNetwork, clip: P
     assert len(frame_times(folder / "v" / "out.mp4")) == 12
     assert files(folder / "images") == [f"clip_{n:012}_rendered.jpg" for n in range(12)]
     assert files(folder / "json") == [f"clip_{n:012}_keypoints.json" for n in range(12)]
+
+
+@pytest.mark.parametrize("how", [[], ["--resume"], ["--overwrite"]])
+def test_an_output_that_another_run_writes_is_refused(
+    cli: CommandLine, network: FakeNetwork, clip: Path, folder: Path, how: list[str]
+) -> None:
+    """Two runs of the same output at once would mix their lines: the second one is refused, and touches nothing."""
+    assert cli("run", clip, "--save-jsonl", "a.jsonl").code == 0
+    before = (folder / "a.jsonl").read_bytes()
+    if not how:
+        (folder / "a.jsonl").unlink()  # the other one has not begun to write
+    other = Claims([folder / "a.jsonl"])
+    refused = cli("run", clip, "--save-jsonl", "a.jsonl", *how)
+    assert refused.code == 2
+    assert "a.jsonl: another run writes it" in refused.complaints[-1]
+    assert not how or (folder / "a.jsonl").read_bytes() == before
+    other.release()
+    assert cli("run", clip, "--save-jsonl", "a.jsonl", *how).code == 0
+    assert files(folder) == ["a.jsonl", "clip.mp4"]
 
 
 def test_a_summary_without_frames_says_so(cli: CommandLine, network: FakeNetwork, clip: Path, folder: Path) -> None:
@@ -646,6 +670,32 @@ def test_a_worker_that_can_never_serve_says_so_at_once(
     """No head is waited for with an address that is none, a patience that is no number, or an absent device."""
     assert main(["worker", *words]) == code
     assert told in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_a_worker_has_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one lets a worker finish; the second one ends it at once with 130, whatever its engine does."""
+    stopped = []
+
+    def serve(worker: Worker) -> ExitCode:
+        signal.raise_signal(signal.SIGINT)
+        stopped.append(worker.is_stopping)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it has not ended")
+
+    def end(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(Worker, "run", serve)
+    monkeypatch.setattr(os, "_exit", end)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["worker", "--connect", "tcp://127.0.0.1:5555"])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 130
+    assert stopped == [True]
 
 
 def test_a_worker_names_the_devices_that_run_names(capsys: pytest.CaptureFixture[str]) -> None:

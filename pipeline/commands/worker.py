@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 from pathlib import Path
+from types import FrameType
 
 import click
 from rich.console import Console
 
 from posestream.pipeline.commands.run import DEVICES
+from posestream.pipeline.errors import ExitCode
 from posestream.pipeline.logs import LOG_FORMATS, set_up_logging
 from posestream.pipeline.replica.worker import Worker
 from posestream.pipeline.security.guard import ConnectGuard
@@ -76,9 +79,16 @@ def worker_command(
     quiet: bool,
     **keys: Path | None,
 ) -> int:
-    """Serve a running head: it says with which network. Ctrl-C finishes what is in hand and leaves."""
+    """Serve a running head: it says with which network. Ctrl-C finishes what is in hand and leaves; twice: at once."""
     set_up_logging(Console(stderr=True), log_format, is_quiet=quiet, is_debugging=is_debugging)
     worker = Worker(connect, device, patience, ConnectGuard.of(keys["key"], keys["server_key"]))
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        if worker.is_stopping:
+            # What is in hand, or loads, may take minutes; the head gives its frames to others.
+            os._exit(ExitCode.STOPPED_AT_ONCE)
+        worker.stop()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: worker.stop())
+        signal.signal(number, leave)
     return int(worker.run())

@@ -124,7 +124,7 @@ class Dispatcher:
         return [End(drop.key, drop), *self._finish(drop.key.source)]
 
     def settle(self, name: str) -> None:
-        """Keep a source's counts only: its lane has ended for good."""
+        """Keep a source's counts only: its lane has ended for good, and sends no frame again."""
         if name in self._sources:
             self._sources[name].settle()
 
@@ -278,6 +278,8 @@ class Dispatcher:
     def _recall(self, frame: FrameInFlight) -> list[Action]:
         if self._is_unwanted(frame):
             return self._drop(frame.key, Stage.DISPATCH, Reason.STOPPED)
+        if self._sources[frame.key.source].is_settled:
+            return self._drop(frame.key, Stage.DISPATCH, Reason.LOST)
         frame.phase = Phase.RECALLED
         frame.was_recalled = True
         self.redelivered += 1

@@ -77,6 +77,8 @@ class SourceRecord:
     endings: Endings = field(default_factory=Endings)
     has_ended: bool = False
     is_finished: bool = False
+    #: True once its lane has ended for good: it sends no frame again.
+    is_settled: bool = False
 
     @property
     def waiting(self) -> int:
@@ -118,7 +120,10 @@ class SourceRecord:
         return older
 
     def settle(self) -> None:
-        """Forget how the last frames ended: no lane follows that could do them once more."""
+        """Forget how the last frames ended, and give up those that were recalled: no lane follows to send them."""
+        self.is_settled = True
+        for seq in [seq for seq, frame in self.frames.items() if frame.phase is Phase.RECALLED]:
+            self.end(seq, Drop(self.frames[seq].key, Stage.DISPATCH, Reason.LOST))
         self.endings.clear()
 
     def go_back(self, seq: int) -> None:

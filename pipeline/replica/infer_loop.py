@@ -13,6 +13,7 @@ import zmq
 
 from posestream.models.engines.base import Engine
 from posestream.models.errors import EngineError, InferenceError
+from posestream.pipeline.attention import Attention
 from posestream.pipeline.errors import DecodeError, HeadError, HungError, OtherHeadError, PipelineError
 from posestream.pipeline.replica.frame_job import FrameJob
 from posestream.pipeline.replica.freshness import Freshness, whole_batches
@@ -81,7 +82,10 @@ class InferLoop:
         self._held: dict[FrameKey, None] = {}
         self._grouping = 0
         self._beat_s = 0.0
-        self._heard_s = time.monotonic()
+        #: Goes only while the loop goes round: an engine may take minutes to open, and who is stopped hears nobody.
+        self._attention = Attention()
+        #: When the head was last heard, on that clock.
+        self._heard_s = 0.0
         self._patience_s = patience_s
         self._shapes: set[tuple[int, int]] = set()
 
@@ -146,6 +150,7 @@ class InferLoop:
                 self._collect(engine)
             if self._tasks in events:
                 self._take()
+            self._attention.look(time.monotonic())
             self._begin(engine)
             if self._people in events:
                 self._forward()
@@ -173,7 +178,7 @@ class InferLoop:
         """Note that the head is there, unless it is another one: what is held here is of no use to that."""
         if heard.head != self._state.head:
             raise OtherHeadError(f"another head is at {self._replicas_address} now")
-        self._heard_s = time.monotonic()
+        self._heard_s = self._attention.seconds
 
     def _accept(self, work: Work, payloads: Sequence[zmq.Frame]) -> None:
         """Queue frames, and give back those whose pictures do not fit."""
@@ -267,7 +272,7 @@ class InferLoop:
 
     def _look_for_head(self) -> None:
         """Give up where the head has not answered for long: it has gone, or cannot be reached."""
-        if time.monotonic() - self._heard_s > self._patience_s:
+        if self._attention.seconds - self._heard_s > self._patience_s:
             raise HeadError(f"the head at {self._replicas_address} has not answered for {self._patience_s:g} s")
 
     def _fail(self, task: Task, error: Exception) -> None:

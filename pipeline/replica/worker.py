@@ -50,6 +50,11 @@ class Worker:
         self._patience_s = patience_s
         self._is_stopping = False
 
+    @property
+    def is_stopping(self) -> bool:
+        """True once it was told to leave."""
+        return self._is_stopping
+
     def stop(self) -> None:
         """Finish what is in hand, then leave."""
         self._is_stopping = True

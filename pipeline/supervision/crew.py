@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import zmq
 
+from posestream.pipeline.claims import Claims
 from posestream.pipeline.dispatch.loop import DispatchLoop
 from posestream.pipeline.dispatch.settings import DispatcherSettings
 from posestream.pipeline.job import Job
@@ -20,7 +21,7 @@ from posestream.pipeline.lane.factory import make_lane
 from posestream.pipeline.lane.lane import LanePlan
 from posestream.pipeline.lane.line_relay import LineRelay
 from posestream.pipeline.lane.process import LaneProcess
-from posestream.pipeline.made_with import drop_empty_notes, note_made_with
+from posestream.pipeline.made_with import drop_empty_notes, lasting_paths, note_made_with
 from posestream.pipeline.outputs import LaneOutputs
 from posestream.pipeline.replica.process import ReplicaConfig, ReplicaProcess
 from posestream.pipeline.replica.replica import Replica
@@ -60,7 +61,8 @@ def start_job(
         patience: how long the parts are waited for at the end.
 
     Raises:
-        SettingsError: an address to listen on is taken, or outputs of this process were asked for in processes.
+        SettingsError: an address to listen on is taken, another run writes an output, or outputs of this process were
+            asked for in processes.
         OutputError: an output cannot be gone on with.
     """
     # What a run that was killed left, whatever this one is.
@@ -69,6 +71,9 @@ def start_job(
     with ExitStack() as undo:
         context: ZmqContext = zmq.Context()
         undo.callback(context.term)
+        # Before anything looks at what there is of them already, and cuts off what is not whole.
+        claims = Claims(path for outputs in job.outputs for path in lasting_paths(outputs))
+        undo.callback(claims.release)
         crew = _crew(job, context, changed.set, extra_sinks, log or LogOptions())
         undo.callback(crew.clean_up)
         undo.callback(crew.services.close)
@@ -79,6 +84,7 @@ def start_job(
         crew.clean_up()
         for outputs in lanes.outputs:
             drop_empty_notes(outputs)
+        claims.release()
 
     replicas: list[Slot[ReplicaHandle]] = [
         Slot(f"replica-{number}", functools.partial(crew.replica, number, device), Restarts())

@@ -142,7 +142,7 @@ class StreamSource(VideoFileSource):
         if not self._is_live:
             super()._check_ending()
         elif self._decoder is not None and self._decoder.read_error is not None:
-            raise link_error(self._label, self._settings.url, self._decoder.read_error, "broke off")
+            raise link_error(self._label, self._settings.url, self._decoder.read_error, "broke off", is_new=False)
 
     def _ends_in_mid_packet(self) -> bool:
         return self._input is not None and self._input.ends_in_mid_packet()

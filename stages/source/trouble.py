@@ -43,7 +43,9 @@ class LinkError(SourceError):
         self.is_final = is_final
 
 
-def link_error(label: str, url: str, error: Exception, what: str = "cannot be opened") -> LinkError:
+def link_error(
+    label: str, url: str, error: Exception, what: str = "cannot be opened", *, is_new: bool = True
+) -> LinkError:
     """Say what an error of FFmpeg's means; no cause is to be kept, for it repeats the address with its password.
 
     Args:
@@ -51,6 +53,7 @@ def link_error(label: str, url: str, error: Exception, what: str = "cannot be op
         url: its address.
         error: what FFmpeg raised.
         what: what did not go.
+        is_new: False for a connection that had come about.
     """
     if isinstance(error, ProtocolNotFoundError):
         return LinkError(f"{label} {what}: Protocol not found", is_final=True)
@@ -72,7 +75,7 @@ def link_error(label: str, url: str, error: Exception, what: str = "cannot be op
             # What it says is read before any video comes; FFmpeg tells so of an answer that breaks off, too.
             reason = f"who listens there closed the connection without an answer, or does not speak {scheme.upper()}"
     if getattr(error, "errno", None) == errno.EIO:
-        reason = _look_up_failure(url) or _encryption_failure(url) or _silence(url) or reason
+        reason = _look_up_failure(url) or (_encryption_failure(url) if is_new else "") or _silence(url) or reason
     return LinkError(f"{label} {what}: {reason}")
 
 

@@ -452,6 +452,22 @@ def test_lost_a_live_frame_whose_lane_died_is_counted() -> None:
     assert made.counts["door"].posed == 0
 
 
+def test_lost_what_was_recalled_of_a_lane_that_is_gone_ends() -> None:
+    """Nobody sends a frame again whose lane died for good, before the recall or after: it counts as lost."""
+    made = dispatcher("door", live=1.0)
+    made.replica_joined("r1", 1, 0.0)
+    take(made, "door", 0)
+    assert made.replica_lost("r1", 0.1) == [RecallFrame(FrameKey("door", 0))]
+    made.replica_joined("r2", 1, 0.2)
+    take(made, "door", 1)
+    made.settle("door")
+    assert made.replica_lost("r2", 0.3) == [dropped("door", 1, Stage.DISPATCH, Reason.LOST)]
+    counts = made.counts["door"]
+    assert (counts.taken, counts.in_flight, dict(counts.dropped)) == (2, 0, {"dispatch/lost": 2})
+    made.forget("door")
+    assert made.counts == {}
+
+
 def test_nothing_is_kept_of_a_source_that_is_forgotten() -> None:
     """Sources come and go for months: with its last frame nothing of one is left; one with frames in flight stays."""
     made = dispatcher("door", "gate", live=1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from posestream.models.engines.base import Engine
 from posestream.models.engines.fake import FakeEngine
 from posestream.models.errors import EngineError
 from posestream.models.spec import NetworkSpec
-from posestream.pipeline.errors import HungError, OtherHeadError
+from posestream.pipeline.errors import HeadError, HungError, OtherHeadError
 from posestream.pipeline.replica import infer_loop as infer_loop_module
 from posestream.pipeline.replica.replica import Replica
 from posestream.pipeline.replica.serving import Serving
@@ -69,6 +70,7 @@ class Desk:
         group: Callable[..., Any] | None = None,
         seen: EnsembleSettings | None = None,
         hang_s: float = 60.0,
+        patience_s: float = math.inf,
     ) -> Replica:
         """Start a replica with this engine."""
         grouping = group or Group(self._spec.layout, GroupSettings())
@@ -77,7 +79,9 @@ class Desk:
         serving = SimpleNamespace(
             opener=open_engine, group=lambda: grouping, ensemble=lambda: ensemble, spec=spec, hang_s=hang_s
         )
-        self.replica = Replica("r1", HEAD, self._context, "inproc://desk", cast(Serving, serving), lambda: None)
+        self.replica = Replica(
+            "r1", HEAD, self._context, "inproc://desk", cast(Serving, serving), lambda: None, patience_s
+        )
         self.replica.start()
         return self.replica
 
@@ -494,6 +498,55 @@ def test_it_gives_up_what_it_holds_for_a_head_that_has_gone(desk: Desk, spec: Ne
     assert desk.expect(ReplicaBye).head == HEAD
     assert replica.join(time.monotonic() + DEADLINE_S)
     assert isinstance(replica.error, OtherHeadError)
+
+
+class LeapingTime:
+    """The work loop's clock, which goes on in leaps as well."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.leapt_s = 0.0
+        #: How much further each question for the time puts it.
+        self.step_s = 0.0
+        monkeypatch.setattr(infer_loop_module, "time", self)
+
+    def monotonic(self) -> float:
+        self.leapt_s += self.step_s
+        return time.monotonic() + self.leapt_s
+
+
+@pytest.mark.parametrize("when", ["opening", "stopped"])
+def test_silence_of_the_head_while_nobody_listened_is_none(
+    desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """An engine that takes long to open, or a stop of the whole process, is not taken for a head that has gone."""
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(infer_loop_module, "_POLL_MS", 1)
+    clock = LeapingTime(monkeypatch)
+
+    def open_engine() -> Engine:
+        clock.leapt_s += 1000 * (when == "opening")
+        return FakeEngine(spec)
+
+    replica = desk.start(open_engine, patience_s=DEADLINE_S)
+    desk.ready()
+    clock.leapt_s += 1000 * (when == "stopped")
+    hear_beats(desk, 3)
+    assert replica.error is None
+
+
+def test_it_leaves_a_head_that_is_silent_for_too_long(
+    desk: Desk, spec: NetworkSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that nobody answers, while it listens, says goodbye and ends with an error."""
+    monkeypatch.setattr(infer_loop_module, "_HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(infer_loop_module, "_POLL_MS", 1)
+    clock = LeapingTime(monkeypatch)
+    replica = desk.start(lambda: FakeEngine(spec), patience_s=1)
+    desk.ready()
+    clock.step_s = 0.5
+    assert desk.expect(ReplicaBye).has_failed
+    assert replica.join(time.monotonic() + DEADLINE_S)
+    assert isinstance(replica.error, HeadError)
 
 
 def test_a_replica_whose_engine_hangs_leaves_and_names_the_frame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.error import FFmpegError
 
 from posestream.stages.errors import SourceError
 from posestream.stages.source.codec import StreamCodec
@@ -18,7 +20,7 @@ from posestream.stages.source.opening import SourceSettings, open_source
 from posestream.stages.source.reconnect import ReconnectSettings
 from posestream.stages.source.stamp import Stamp
 from posestream.stages.source.stream import StreamSource
-from posestream.stages.source.trouble import LinkError
+from posestream.stages.source.trouble import LinkError, link_error
 
 from .quiet_files import QuietFiles
 
@@ -228,3 +230,11 @@ def test_who_accepts_and_says_nothing():
         with pytest.raises(LinkError, match="closed the connection without an answer, or does not speak RTSP"):
             source.open()
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_encrypted_stream_that_breaks_off_is_not_said_to_lack_tls() -> None:
+    """Only a connection that never came about may have been meant without TLS; one that gave frames had it."""
+    url = "https://127.0.0.1/live"
+    error = FFmpegError(errno.EIO, "Input/output error")
+    assert "without TLS it is http://" in str(link_error(url, url, error))
+    assert str(link_error(url, url, error, "broke off", is_new=False)) == f"{url} broke off: Input/output error"
