@@ -140,10 +140,11 @@ class SubscriberCore:
             return []
         messages = [self._read(part) for part in parts[1:]]
         upcoming = head.get("next")
-        if head.get("type") != "replay" or not all(_is_of(source, message) for message in messages):
+        is_whole = upcoming is None or _has_place(upcoming)
+        if head.get("type") != "replay" or not is_whole or not all(_is_of(source, message) for message in messages):
             return self._ignore("an answer")
         del self._asked[source]
-        place = Position(upcoming["run"], upcoming["n"]) if isinstance(upcoming, dict) else None
+        place = None if upcoming is None else Position(upcoming["run"], upcoming["n"])
         return self._orders[source].answered(
             [message for message in messages if message is not None],
             place,
@@ -245,9 +246,8 @@ def _pause_s(told: object) -> float:
 
 
 def _is_of(source: str, message: Mapping[str, Any] | None) -> bool:
-    return (
-        message is not None
-        and message.get("source") == source
-        and isinstance(message.get("run"), str)
-        and type(message.get("n")) is int
-    )
+    return message is not None and message.get("source") == source and _has_place(message)
+
+
+def _has_place(told: object) -> bool:
+    return isinstance(told, dict) and isinstance(told.get("run"), str) and type(told.get("n")) is int

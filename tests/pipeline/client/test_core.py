@@ -87,6 +87,17 @@ def test_who_answers_nothing_is_not_waited_for_while_it_is_heard() -> None:
     assert ask_for_long(70, is_heard=False)[1] == [missed, live]
 
 
+@pytest.mark.parametrize("upcoming", [{}, {"run": "a"}, {"run": 1, "n": 2}, {"run": "a", "n": True}, "a", 3])
+def test_an_answer_that_goes_on_nowhere_is_none_of_ours(upcoming: object) -> None:
+    """What comes next must be a place; an answer that tells something else is passed over and asked for again."""
+    core, (name,) = core_of(1)
+    core.received([b"layout/x/", msgpack.packb({"v": 1, "type": "layout"})])
+    (request,) = (msgpack.unpackb(request) for request in core.requests())
+    head = {"v": 1, "type": "replay", "id": request["id"], "is_last": True, "is_known": False, "next": upcoming}
+    assert core.answered([msgpack.packb({**head, "source": name})]) == []
+    assert core.malformed == 1
+
+
 def test_hundreds_of_sources_that_are_none_are_a_short_line(caplog: pytest.LogCaptureFixture) -> None:
     """The first names are told, and how many there are besides."""
     Unheard([f"camera-{number:03d}" for number in range(400)]).tell([f"door-{number:03d}" for number in range(20)])
