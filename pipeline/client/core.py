@@ -177,10 +177,10 @@ class SubscriberCore:
         """Give up what is not answered while live messages wait."""
         now_s = self._clock()
         is_deaf = self.layout is None and self._first_live_s is not None and now_s - self._first_live_s > _LAYOUT_S
+        is_gone = now_s - self._heard_s > _GONE_S
         events: list[Event] = []
         for source, order in self._orders.items():
             asked = self._asked.get(source)
-            is_gone = now_s - self._heard_s > _GONE_S
             is_tired = asked is not None and now_s >= asked.due_s and (asked.tries >= _TRIES or is_gone)
             if order.is_asking and order.has_waiting and (is_deaf or is_tired):
                 events += self._give_up(source)
